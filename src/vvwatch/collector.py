@@ -1,4 +1,4 @@
-"""How Python's garbage collector is set for a process that makes a record of each key of a listing."""
+"""Tune Python's garbage collector for a process that creates a record per listed key."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ _NEW_OBJECTS: Final = 50_000
 
 
 def relax_collector() -> None:
-    """Leave what is there now out of every collection, and collect only after many more objects came than went.
+    """Exempt present objects from collection, and collect only after a much larger surplus of new ones.
 
-    A page of a listing comes and goes as a thousand records, none of them in a cycle. With Python's own setting a
-    listing spends a quarter of its time on looking through them, and a collection of all that the SDKs consist of
-    stops the event loop for 25 ms.
+    A listing page creates a thousand short-lived records without cycles. With Python's defaults a listing spends a
+    quarter of its time on collections, and a full collection of the SDKs' objects stops the event loop for 25 ms.
     """
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 10, 10)

@@ -1,4 +1,4 @@
-"""How many files this process may have open at once."""
+"""This process's limit of open files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass
 class _Granted:
-    """The soft limit that this process was started with; None while it is still in force."""
+    """The soft limit from before `raise_limit`; None while it is still in force."""
 
     soft: int | None = None
 
@@ -19,7 +19,7 @@ _granted: Final = _Granted()
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard limit, and return the limit in force."""
+    """Raise the soft limit of open files to the hard limit; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a system may cap it below the hard limit
         if soft != hard:
@@ -34,9 +34,9 @@ def file_limit() -> int:
 
 
 def restore_limit(pid: int) -> None:
-    """Give a child process back the soft limit from before `raise_limit`: programs of others may rely on a low one.
+    """Restore the soft limit from before `raise_limit` in a child process: other programs may need a low one.
 
-    Raises OSError when the process is over or runs as another user.
+    Raises OSError if the process has ended or runs as another user.
     """
     if _granted.soft is not None:
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""What the rules look at: settings whose fields are sound, and what is known to be wrong."""
+"""The input of the rules: settings with sound fields, and the known faults."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vvwatch.config.models import Settings
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings, the document they were read from, and where that was already found wrong."""
+    """Settings, their source document, and the places already found wrong."""
 
     settings: Settings
     document: dict[str, Any] = field(repr=False)
     wrong: frozenset[Loc]
 
     def names(self, section: str) -> list[str]:
-        """The names of the tables in `section`, whether they are sound or not."""
+        """Return the table names in `section`, sound or not."""
         tables = self.document.get(section)
         if not isinstance(tables, dict):
             return []
         return [name for name, table in tables.items() if isinstance(table, dict)]
 
     def sound(self, loc: Loc) -> bool:
-        """Whether the value at `loc` is what the document says, rather than a default in its place."""
+        """Return whether the value at `loc` comes from the document, and is not a default for a wrong one."""
         return not any(each == loc[: len(each)] or loc == each[: len(loc)] for each in self.wrong)

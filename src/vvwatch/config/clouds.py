@@ -1,7 +1,7 @@
-"""What object stores call things: buckets, containers, regions, identities, keys. The API takes the same.
+"""Names in object stores: buckets, containers, regions, identities, keys. The API accepts the same.
 
-Most of them become a part of a host's name or of an address, so each holds exactly what its store allows there.
-No refusal repeats what was given: it may be a secret in the wrong place.
+Most become part of a host name or an address, so each accepts exactly what its store allows. No message repeats the
+value, which may be a misplaced secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vvwatch.core.exports import check_subpath
 from vvwatch.errors import InvalidInput
 
 Why = tuple[str, str] | None
-"""What is wrong with a value, without any of it, and what is allowed; None when nothing is."""
+"""What is wrong with a value, without any of it, and what is allowed; None if nothing is."""
 
 _LONGEST_SECRET: Final = 4096
 _SERVICE: Final = r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
@@ -37,7 +37,7 @@ def _match_pattern(
     also: Callable[[str], bool] = bool,
     mistaken: Mapping[str, str] = MappingProxyType({}),
 ) -> AfterValidator:
-    """A check against a whole pattern, and a further one. `mistaken` has hints by what a mix-up would hold."""
+    """Return a check against a whole pattern, and another check. `mistaken` maps typical mix-ups to hints."""
     wanted = re.compile(pattern, re.ASCII)
 
     def checked(text: str) -> str:
@@ -49,7 +49,7 @@ def _match_pattern(
 
 
 def _is_no_number(text: str) -> bool:
-    """Whether a name that may hold dots is not an address of a machine."""
+    """Return whether a name with dots is not an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -78,14 +78,14 @@ def _check_proxy(text: str) -> str:
 
 
 def check_secret(text: str) -> Why:
-    """Whether no store would take `text` as a secret."""
+    """Return why no store would accept `text` as a secret."""
     sound = 0 < len(text) <= _LONGEST_SECRET and text.isascii() and text.isprintable() and " " not in text
     allowed = f"1 to {_LONGEST_SECRET:,} printable characters, no spaces"
     return None if sound else ("is no such secret", allowed)
 
 
 def check_account_key(text: str) -> Why:
-    """As `unusable_secret`, of the key of a storage account."""
+    """Return why `text` is no key of a storage account."""
     try:
         b64decode(text, validate=True)
     except ValueError:
@@ -207,9 +207,9 @@ StorageQueueUrl = Annotated[
     ),
 ]
 Ambient = Annotated[str, _match_pattern("ambient", "is no way of giving credentials", '"ambient"')]
-"""Whoever this machine is."""
+"""The machine's own identity."""
 Endpoint = Annotated[WebAddress, AfterValidator(_check_endpoint)]
-"""The address of a service, without a slash at its end."""
+"""The address of a service, without a trailing slash."""
 Proxy = Annotated[WebAddress, AfterValidator(_check_proxy)]
 ExportBasePath = Annotated[str, AfterValidator(_base_path)]
-"""A path that exports stay below, without empty and `.` segments; empty: the location itself."""
+"""A path for exports, without empty and `.` segments; empty: the location itself."""

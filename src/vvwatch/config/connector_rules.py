@@ -1,4 +1,4 @@
-"""Whether connectors can be reached: folders below the roots, credentials in one way; and what is watched there."""
+"""Check connectors: folders below the allowed roots, one complete set of credentials, and what automations watch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vvwatch.core.locations import addresses_of
 
 
 def check_connectors(checked: Checked) -> Iterator[Finding]:
-    """What is wrong with each connector by itself."""
+    """Yield the faults of each connector."""
     yield from _check_certificate_file(
         ("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file
     )
@@ -47,7 +47,7 @@ def _check_local(checked: Checked, loc: Loc, connector: LocalConnector) -> Itera
 
 
 def _check_ownership(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
-    """Whose the folder is: of every node or of one, and of one of the two where there may be several."""
+    """Check whether a folder belongs to every node or to one; exactly one of them where there may be several."""
     if not (checked.sound((*loc, "shared")) and checked.sound((*loc, "node"))):
         return
     if connector.shared and connector.node is not None:
@@ -61,7 +61,7 @@ def _check_ownership(checked: Checked, loc: Loc, connector: LocalConnector) -> I
 
 
 def _is_reached(checked: Checked, connector: LocalConnector) -> bool:
-    """Whether this node gets at the connector's folder, so that it can be looked at here."""
+    """Return whether this node can examine the connector's folder."""
     settings = checked.settings
     if connector.shared or connector.node == settings.node.name:
         return True
@@ -90,7 +90,7 @@ def _check_cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Itera
 
 
 def _check_queues(checked: Checked) -> Iterator[Finding]:
-    """Two connectors of one queue: one that has it to itself deletes what is the other's."""
+    """Find connectors that share a queue: one with exclusive use would delete the other's messages."""
     first: dict[str, tuple[str, Events]] = {}
     for name, connector in checked.settings.connectors.items():
         loc = ("connectors", name, "events")
@@ -104,7 +104,7 @@ def _check_queues(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_encryption(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
-    """A token is as good as a password as long as it lives."""
+    """Require https for tokens, which are as good as passwords while they last."""
     if isinstance(connector, AzureConnector) and not connector.given(secret_keys("account_key")):
         usual = checked.settings.storage.azure.endpoint_url
         if (connector.endpoint_url or usual or "").startswith("http://"):
@@ -120,7 +120,7 @@ def _check_certificate_file(loc: Loc, file: Path | None) -> Iterator[Finding]:
 
 
 def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
-    """Credentials must be given in one way, and wholly."""
+    """Require one complete set of credentials."""
     found = {way: keys for way in connector.ways if (keys := connector.given(keys_of(way)))}
     spelt = [_describe_way(connector, way) for way in connector.ways]
     allowed = "; ".join([*spelt, 'credentials = "ambient"'])
@@ -150,7 +150,7 @@ def _check_complete(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[F
 
 
 def _describe_way(connector: CloudConnector, way: Way) -> str:
-    """A way of giving credentials as a person writes it."""
+    """Return a set of credential keys for people."""
     return ", ".join([*way.plain, *(_describe_choice(connector, secret) for secret in way.secrets)])
 
 
@@ -159,14 +159,14 @@ def _describe_choice(connector: CloudConnector, secret: str) -> str:
 
 
 def _needs_no_secret(checked: Checked, connector: CloudConnector) -> bool:
-    """Whether it is an emulator's, which is asked without any."""
+    """Return whether it is an emulator, which takes no secret."""
     usual = checked.settings.storage.gcs.endpoint_url
     endpoint_url = connector.endpoint_url or usual or ""
     return isinstance(connector, GcsConnector) and endpoint_url.startswith("http://")
 
 
 def check_watching(checked: Checked) -> Iterator[Finding]:
-    """What automations make of their connectors: prefixes that nothing can have, exports that come back."""
+    """Yield faults between automations and connectors: impossible prefixes, exports into watched folders."""
     for name, automation in checked.settings.automations.items():
         yield from _check_prefix(checked, ("automations", name, "prefix"), automation)
     yield from _check_echoes(checked)
@@ -180,7 +180,7 @@ def _check_prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterato
 
 
 def _check_echoes(checked: Checked) -> Iterator[Finding]:
-    """Exports that land where an automation watches: known and never imported, but easily misread."""
+    """Warn of exports into a watched location: recognized and never imported, but confusing."""
     automations = checked.settings.automations
     for name, automation in automations.items():
         target = _export_folder(checked, automation)
@@ -193,7 +193,7 @@ def _check_echoes(checked: Checked) -> Iterator[Finding]:
 
 
 def _export_folder(checked: Checked, automation: Automation) -> str:
-    """Where exports go, with a slash at the end; empty where that is not to be seen from here."""
+    """Return the folder of exports with a trailing slash; empty if unknown here."""
     export = automation.export
     base = _base_of_keys(checked, export.connector) if export else ""
     if export is None or not base:
@@ -205,7 +205,7 @@ def _export_folder(checked: Checked, automation: Automation) -> str:
 
 
 def _base_of_keys(checked: Checked, name: str) -> str:
-    """What stands before the keys of a connector; empty where this node does not get at it."""
+    """Return the address before the keys of a connector; empty if this node cannot reach it."""
     connector = checked.settings.connectors.get(name)
     if isinstance(connector, LocalConnector):
         return f"{connector.path}/" if _is_reached(checked, connector) else ""
@@ -215,5 +215,5 @@ def _base_of_keys(checked: Checked, name: str) -> str:
 
 
 def is_below(path: Path, root: Path) -> bool:
-    """Whether `path` is `root` or inside it, symbolic links resolved."""
+    """Return whether `path` is `root` or inside it, symbolic links resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -1,4 +1,4 @@
-"""The kinds of values that options hold, each with the reason it gives when it refuses one."""
+"""Option types, each with the message for a wrong value."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _KEPT: Final = "1h or longer, or forever"
 
 
 def refuse(what: str, allowed: str = "", hint: str = "") -> PydanticCustomError:
-    """The error by which a field's check says what is wrong and what would be right."""
+    """Return the error of a field's check: what is wrong, and what would be right."""
     return PydanticCustomError("refused", "{what}", {"what": what, "allowed": allowed, "hint": hint})
 
 
 def as_scalar(text: Substituted, annotation: Any) -> object:
-    """The number or truth value that `text` stands for where `annotation` wants one, else plain text."""
+    """Return `text` as the number or truth value that `annotation` wants, else as plain text."""
     wanted = (annotation, *get_args(annotation))
     for kind in (bool, int, float):
         if kind in wanted:
@@ -53,12 +53,12 @@ def as_scalar(text: Substituted, annotation: Any) -> object:
 
 
 def retention_seconds(text: str) -> float | None:
-    """How long is kept what is kept for `text`: None for ever. Raises InvalidInput for what is no duration."""
+    """Return the retention time for `text`: None for ever. Raises InvalidInput for no duration."""
     return None if text == _FOREVER else parse_duration(text)
 
 
 def split_listen(text: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`. Raises ValueError."""
+    """Return host and port of `host:port` or `[v6]:port`. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
@@ -68,7 +68,7 @@ def split_listen(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` can only be reached from this machine, as far as its text tells."""
+    """Return whether only this machine can reach `host`, judged by its text."""
     if host == "localhost":
         return True
     try:
@@ -79,12 +79,12 @@ def is_loopback(host: str) -> bool:
 
 # Unlike the methods of Path, these two answer instead of raising where a folder on the way is closed to us.
 def is_folder(path: Path) -> bool:
-    """Whether a folder can be seen at `path`."""
+    """Return whether `path` is a visible folder."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def disk_bytes(path: Path) -> int | None:
-    """The size of the disk that `path` lies on or will lie on, in bytes; None when nobody can tell."""
+    """Return the size of the disk of `path`, existing or not, in bytes; None if unknown."""
     there = next((each for each in (path, *path.parents) if is_folder(each)), None)
     try:
         disk = None if there is None else os.statvfs(there)
@@ -94,17 +94,17 @@ def disk_bytes(path: Path) -> int | None:
 
 
 def most_open_files() -> int:
-    """The limit of open files up to which a process of this user can go by itself."""
+    """Return how many open files a process of this user may allow itself."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file can be seen at `path`."""
+    """Return whether `path` is a visible file."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def _check_with(check: Callable[[str], object], allowed: str = "") -> AfterValidator:
-    """A check of the core as a field's check."""
+    """Return a field's check that applies a check of the core."""
 
     def checked(text: str) -> str:
         try:

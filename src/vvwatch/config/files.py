@@ -1,4 +1,4 @@
-"""What the configuration keeps in files and variables of its own: JSON Schemas and secrets."""
+"""Load what the configuration keeps in other files and variables: JSON Schemas and secrets."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ADMIN_KEY: Final = re.compile(r"sk_live_[0-9a-f]{48}")
 _SHORTEST_SECRET: Final = 16
 _LONGEST_SCHEMA_FILE: Final = 1 << 20
 _WHOLE: Final = "credentials"
-"""The secret that holds all credentials by itself."""
+"""The secret that holds complete credentials."""
 
 
 def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> None:
-    """Put the content of each `json_schema_file` (relative to `folder`) where `json_schema` would stand."""
+    """Replace each `json_schema_file` (relative to `folder`) by its content in `json_schema`."""
     for loc, table in _schema_tables(document):
         name = table.get("json_schema_file")
         if not isinstance(name, str):
@@ -46,14 +46,14 @@ def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> No
 
 @dataclass(frozen=True)
 class SecretReader:
-    """Reads secrets that tables name, files relative to `folder`, and reports why one cannot be used."""
+    """Reads the secrets that tables name, files relative to `folder`, and reports unusable ones."""
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     report: Report
 
     def webhooks(self, settings: Settings) -> dict[str, Secret]:
-        """The signing secret of each declared webhook that has a usable one, by name."""
+        """Return the signing secret of each webhook that has a usable one, by name."""
         found = {
             name: self._secret(("webhooks", name), hook, "secret", _check_length)
             for name, hook in settings.webhooks.hooks.items()
@@ -61,7 +61,7 @@ class SecretReader:
         return {name: secret for name, secret in found.items() if secret is not None}
 
     def connectors(self, settings: Settings) -> dict[str, Secret]:
-        """The credentials of each declared connector that has usable ones of its own, by name, as one JSON text."""
+        """Return the credentials of each connector that has usable ones, by name, as JSON text."""
         found = {
             name: self._credentials(("connectors", name), connector)
             for name, connector in settings.connectors.items()
@@ -70,7 +70,7 @@ class SecretReader:
         return {name: Secret(text) for name, text in found.items() if text is not None}
 
     def processors(self, settings: Settings) -> dict[str, Secret]:
-        """The API key of each declared processor that has a usable one, by name."""
+        """Return the API key of each processor that has a usable one, by name."""
         found = {
             name: self._secret(("processors", name), table, "api_key", check_secret)
             for name, table in settings.processors.items()
@@ -78,7 +78,7 @@ class SecretReader:
         return {name: secret for name, secret in found.items() if secret is not None}
 
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:
-        """All parts of the one way in which they are given; None where the rules have something against it."""
+        """Return all parts of the one set of credentials; None if the rules object."""
         ways = [way for way in connector.ways if connector.given(keys_of(way))]
         if len(ways) != 1 or connector.credentials:
             return None
@@ -93,7 +93,7 @@ class SecretReader:
         return whole or json.dumps({name: text for name, text in parts.items() if text})
 
     def _secret(self, loc: Loc, table: Table, name: str, unusable: Callable[[str], Why]) -> Secret | None:
-        """What exactly one key of the table gives; None for neither or both, and for what cannot be used."""
+        """Return the secret of exactly one key of the table; None for neither, both, or an unusable one."""
         keys = table.given(secret_keys(name))
         secret = self._read((*loc, keys[0]), str(getattr(table, keys[0]))) if len(keys) == 1 else None
         why = None if secret is None else unusable(secret.reveal())
@@ -117,7 +117,7 @@ def _check_length(text: str) -> Why:
 
 
 def _check_service_account(text: str) -> Why:
-    """What can be told of it here; the rest is looked at where it is used."""
+    """Return why `text` is no service account key, as far as visible here."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -137,7 +137,7 @@ _REFUSING: Final[Mapping[str, Callable[[str], Why]]] = {
 
 
 def read_admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
-    """The key that VVWATCH_ADMIN_KEY or the file VVWATCH_ADMIN_KEY_FILE holds; None without either."""
+    """Return the key in VVWATCH_ADMIN_KEY or in the file VVWATCH_ADMIN_KEY_FILE; None without either."""
     name, secret = read_secret_variable("VVWATCH_ADMIN_KEY", environ, report)
     if secret is not None and not _ADMIN_KEY.fullmatch(secret.reveal()):
         hint = 'echo "sk_live_$(openssl rand -hex 24)" makes one'
@@ -146,9 +146,9 @@ def read_admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
 
 
 def read_secret_variable(name: str, environ: Mapping[str, str], report: Report) -> tuple[str, Secret | None]:
-    """What the variable `name` holds, or the file that `<name>_FILE` names, with the one of the two that is set.
+    """Return the variable that is set, `name` or `<name>_FILE`, and its secret.
 
-    The secret is None without either, and where it was reported why it cannot be used.
+    The secret is None without either, or if it is unusable, which is reported.
     """
     text, file = environ.get(name), environ.get(f"{name}_FILE")
     if text and file:
@@ -160,7 +160,7 @@ def read_secret_variable(name: str, environ: Mapping[str, str], report: Report) 
 
 
 def warn_of_visible_password(document: Mapping[str, Any], path: Path, report: Report) -> None:
-    """Report a password in the database's address where everybody can read the file at `path` it was read from."""
+    """Report a password in the database's address if everybody can read the file at `path`."""
     url = document.get("database_url")
     if isinstance(url, str) and has_password(url) and is_readable_by_others(path):
         what = "every user of this machine can read the password in it"
@@ -198,7 +198,7 @@ def _from_file(loc: Loc, path: Path, report: Report) -> Secret | None:
 
 
 def _explain_error(error: Exception) -> str:
-    """Why a file cannot be used, without its content."""
+    """Return why a file is unusable, without its content."""
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}"
     return "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"it is not valid: {error}"

@@ -1,4 +1,4 @@
-"""What a check has found, before it is known in which file and line that stands."""
+"""Findings of checks, before their file and line are known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vvwatch.config.lines import Loc
 
 
 class Finding(NamedTuple):
-    """Something wrong (or, as a warning, doubtful) with the value at `loc`."""
+    """An error, or a warning, about the value at `loc`."""
 
     loc: Loc
     what: str
@@ -20,17 +20,17 @@ class Finding(NamedTuple):
 
 
 def find_closest(word: str, names: Iterable[str]) -> str:
-    """The one of `names` that `word` was probably meant to be; empty when none is close."""
+    """Return the one of `names` closest to `word`; empty if none is close."""
     close = get_close_matches(word, sorted(names), n=1)
     return close[0] if close else ""
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """`did you mean 'x'?` for the closest of `names`; empty when none is close."""
+    """Return `did you mean 'x'?` for the closest of `names`; empty if none is close."""
     close = find_closest(word, names)
     return f"did you mean {close!r}?" if close else ""
 
 
 def join_names(names: Iterable[str]) -> str:
-    """Names in order, for the `allowed` of a problem."""
+    """Return names in order, for the `allowed` of a problem."""
     return ", ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""The ids of declared resources: made from their names, hence the same after every start."""
+"""Ids of declared resources: derived from their names, so equal after every start."""
 
 from __future__ import annotations
 

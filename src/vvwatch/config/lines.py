@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands: what `tomllib` forgets."""
+"""Find the line of each key in a TOML text, which `tomllib` does not keep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 Loc = tuple[str | int, ...]
-"""The way to a value: keys, and positions in lists."""
+"""The path of a value: keys, and positions in lists."""
 
 _TOKEN: Final = re.compile(
     r"(?P<gap>[ \t\r]+|\#[^\n]*)"
@@ -24,9 +24,9 @@ _Token = tuple[str, str, int]
 
 
 def key_lines(text: str) -> dict[Loc, int]:
-    """The line (from 1) of each table header and each key of a valid TOML text.
+    """Return the line (from 1) of each table header and key of a valid TOML text.
 
-    Keys inside inline tables and items of lists are not listed: their place is the key that holds them.
+    Keys in inline tables and items of lists have the line of the key that holds them.
     """
     lines: dict[Loc, int] = {}
     table: Loc = ()
@@ -44,7 +44,7 @@ def key_lines(text: str) -> dict[Loc, int]:
 
 
 def nearest_line(lines: dict[Loc, int], loc: Loc) -> int | None:
-    """The line of `loc` or of the first thing in it, else of the closest around it; None when nothing has one."""
+    """Return the line of `loc` or of its first content, else of the closest key around it; None if none has one."""
     inside = [line for key, line in lines.items() if key[: len(loc)] == loc]
     if inside:
         return min(inside)
@@ -64,7 +64,7 @@ def _tokenize(text: str) -> Iterator[_Token]:
 
 
 def _split_statements(text: str) -> Iterator[list[_Token]]:
-    """Tokens up to a newline that no bracket encloses."""
+    """Yield the tokens up to each newline outside brackets."""
     depth = 0
     statement: list[_Token] = []
     for token in _tokenize(text):
@@ -87,7 +87,7 @@ def _take_key(statement: list[_Token]) -> list[_Token]:
 
 
 def _read_header(statement: list[_Token], counts: dict[Loc, int]) -> Loc:
-    """The table a header opens; `counts` numbers the elements of arrays of tables."""
+    """Return the table that a header opens; `counts` numbers the elements of arrays of tables."""
     path = _read_names(statement)
     loc: Loc = ()
     for name in path:

@@ -1,4 +1,4 @@
-"""From a file, the environment and flags to one configuration, or to the list of all its problems."""
+"""Load the configuration from a file, the environment and flags, or report all its problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENVIRONMENT: Final = {
     "VVWATCH_LOG_FORMAT": ("log", "format"),
     "VVWATCH_LOG_LEVEL": ("log", "level"),
 }
-"""The variables that stand for an option of the file."""
+"""Environment variables that set an option."""
 _PREFIX: Final = "VVWATCH_"
 _OTHER_VARIABLES: Final = (
     "VVWATCH_CONFIG",
@@ -46,7 +46,7 @@ _OTHER_VARIABLES: Final = (
     "VVWATCH_API_KEY_FILE",
     "VVWATCH_URL",
 )
-"""Those that stand for none: files, the daemon's secrets, and where client commands find the daemon."""
+"""Environment variables that set no option: files, the daemon's secrets, and the client's address."""
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _FILE_NAME: Final = "vvwatch.toml"
 
@@ -54,11 +54,11 @@ _FILE_NAME: Final = "vvwatch.toml"
 def load(
     path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
 ) -> Config:
-    """The configuration: defaults < file < environment < `overrides`.
+    """Return the configuration: defaults < file < environment < `overrides`.
 
-    Without `path` the file is $VVWATCH_CONFIG, else vvwatch.toml in $CONFIGURATION_DIRECTORY if it is there,
-    else none. `overrides` maps dotted keys (`log.level`) to values or tables; None leaves a key alone.
-    Raises ConfigInvalid with every problem that can be told at once.
+    Without `path` the file is $VVWATCH_CONFIG, else vvwatch.toml in $CONFIGURATION_DIRECTORY if it exists, else none.
+    `overrides` maps dotted keys (`log.level`) to values or tables; None leaves a key alone. Raises ConfigInvalid with
+    all problems found.
     """
     draft = _ConfigReader(path or default_path(environ), environ)
     try:
@@ -72,7 +72,7 @@ def load(
 
 
 def default_path(environ: Mapping[str, str]) -> Path | None:
-    """The file that is read when none is named."""
+    """Return the file to read when none is named."""
     if named := environ.get("VVWATCH_CONFIG"):
         return Path(named)
     if folder := environ.get("CONFIGURATION_DIRECTORY"):
@@ -82,7 +82,7 @@ def default_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """Where state is kept when nothing says otherwise: systemd's folder, else the user's."""
+    """Return the default state directory: systemd's, else the user's."""
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if state := environ.get("XDG_STATE_HOME"):
@@ -92,9 +92,9 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
 
 @dataclass(repr=False)
 class _ConfigReader:
-    """A configuration in the making: the document so far, where its parts come from, what is wrong.
+    """A configuration being loaded: its document, the origin of its parts, and its faults.
 
-    The document and the environment hold secrets, so it is not shown.
+    Document and environment hold secrets, so it has no repr.
     """
 
     path: Path | None
@@ -108,7 +108,7 @@ class _ConfigReader:
     warnings: list[Problem] = field(default_factory=list)
 
     def read_file(self) -> None:
-        """The file's document with its variables filled in; the lines of its keys."""
+        """Read the file's document, fill in its variables, and record the lines of its keys."""
         text = self._text() if self.path else ""
         try:
             document = tomllib.loads(text)
@@ -124,7 +124,7 @@ class _ConfigReader:
         self._settle()
 
     def add_environment(self) -> None:
-        """The variables that stand for an option. One that is set and empty is a slip, and never a default."""
+        """Set options from variables. An empty variable is a mistake, never a default."""
         for name in sorted({*ENVIRONMENT, *_OTHER_VARIABLES} & self.environ.keys()):
             if not self.environ[name]:
                 self.found.append(Finding((name,), "is set and empty", hint="give it a value, or unset it"))
@@ -138,7 +138,7 @@ class _ConfigReader:
             self._put(("database_url",), url.reveal(), ("environment", name))
 
     def add_overrides(self, overrides: Mapping[str, object]) -> None:
-        """Values of flags, by dotted key."""
+        """Set options from flags, by dotted key."""
         for key, value in overrides.items():
             if value is not None:
                 self._put(tuple(key.split(".")), value, ("flags", key))
@@ -188,7 +188,7 @@ class _ConfigReader:
         self.problems.append(Problem(str(self.path), line, "", what))
 
     def _put(self, loc: Loc, value: object, origin: tuple[str, str]) -> None:
-        """Set one option, or each option of a table, from outside the file."""
+        """Set one option, or each option of a table."""
         table: Any = self.document
         for step in loc[:-1]:
             table = table.setdefault(step, {})
@@ -213,7 +213,7 @@ class _ConfigReader:
                 self.warnings.append(Problem("environment", None, name, "has no meaning", hint=hint))
 
     def _settle(self) -> None:
-        """Turn what was found into problems, without what only follows from an earlier one at its place."""
+        """Turn findings into problems, without those that only follow from an earlier one at the same place."""
         for finding in self.found:
             if finding.loc not in self.wrong:
                 (self.warnings if finding.warning else self.problems).append(self._problem(finding))
@@ -238,5 +238,5 @@ def _join_path(loc: Loc) -> str:
 
 
 def _sort_key(problem: Problem) -> tuple[bool, int]:
-    """The order of the file; what stands elsewhere comes after it."""
+    """Return the order of the file; other sources come after it."""
     return problem.line is None, problem.line or 0

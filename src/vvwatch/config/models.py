@@ -52,12 +52,12 @@ def _cpu_count() -> int:
 
 
 def _host_name() -> str:
-    """The machine's name, with a dash for what the name of a node cannot hold."""
+    """Return the machine's name, with dashes for characters that a node name cannot have."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "node"
 
 
 def _expand_preset(value: object) -> object:
-    """`prompt = "name"` is short for a table with that `prompt_id` alone."""
+    """Expand `prompt = "name"` to a table with that `prompt_id`."""
     return {"prompt_id": value} if isinstance(value, str) else value
 
 
@@ -70,19 +70,19 @@ class Log(Table):
 
 
 class Node(Table):
-    """This daemon among those that share its database: its name, and how long it may be silent."""
+    """This daemon among those that share its database: its name, and its longest silence."""
 
     name: NodeName = Field(default_factory=_host_name)
     heartbeat: Duration = "15s"
 
     @property
     def heartbeat_seconds(self) -> float:
-        """The silence after which another node takes over what this one was doing."""
+        """The silence after which another node takes over this one's work."""
         return parse_duration(self.heartbeat)
 
 
 class Local(Table):
-    """Where local connectors may lie."""
+    """The allowed folders of local connectors."""
 
     roots: Annotated[tuple[AbsolutePath, ...], List] = ()
 
@@ -146,22 +146,22 @@ class Imports(Table):
 
     @property
     def bound(self) -> Bound:
-        """When such an object has failed."""
+        """When an unavailable object has failed."""
         return Bound(self.object_attempts, parse_duration(self.object_seconds))
 
     @property
     def confirmation(self) -> Confirmation:
-        """When a mass loss is believed."""
+        """When a mass loss counts as real."""
         return Confirmation(self.missing_scans, parse_duration(self.missing_after))
 
     @property
     def patience(self) -> Patience:
-        """The pauses before it is tried again."""
+        """The pauses between automatic retries."""
         return Patience(parse_duration(self.retry_after), parse_duration(self.longest_retry))
 
 
 class Retention(Table):
-    """How long is kept what is over; what was imported stays known for ever."""
+    """How long finished records are kept; what was imported stays known for ever."""
 
     events: Kept = "90d"
     deliveries: Kept = "30d"
@@ -213,7 +213,7 @@ class AutomationExport(Table):
 
 
 class Automation(Table):
-    """What is watched, when a window closes, and what happens to it then."""
+    """What to watch, when a window closes, and what happens then."""
 
     required = ("index", "connector")
 
@@ -293,14 +293,14 @@ class Settings(Table):
 
     @property
     def processor_names(self) -> ProcessorNames:
-        """Return which processors there are, the built-in one included, and which of them is the default."""
+        """Return the processors, the built-in one included, and the default."""
         built_in = {} if TECHNICAL in self.processors else {TECHNICAL: TechnicalProcessorTable()}
         infos = {name: table.info(name) for name, table in (built_in | self.processors).items()}
         return ProcessorNames(infos, self.processing.default)
 
 
 class Config(Settings):
-    """A configuration without problems: the file, the environment and the flags in one."""
+    """A valid configuration: file, environment and flags combined."""
 
     path: Path | None = None
     admin_key: Secret | None = None

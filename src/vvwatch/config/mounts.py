@@ -1,4 +1,4 @@
-"""The kernel's table of mounts, read when it is needed: mounts come and go."""
+"""The kernel's mount table, read on demand because mounts change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def list_mounts(table: Path = MOUNTS) -> list[Mount]:
-    """All mounts; none where no table is kept, as on every kernel but Linux."""
+    """Return all mounts; none without a mount table, as on every kernel but Linux."""
     try:
         return mounts_of(table.read_text(errors="surrogateescape"))
     except OSError:
@@ -20,5 +20,5 @@ def list_mounts(table: Path = MOUNTS) -> list[Mount]:
 
 
 def mount_at(path: Path, table: Path = MOUNTS) -> Mount | None:
-    """The mount on which `path` stands, or will stand; None where no table is kept."""
+    """Return the mount of `path`, existing or not; None without a mount table."""
     return mount_above(os.path.realpath(path), list_mounts(table))

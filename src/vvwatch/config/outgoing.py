@@ -1,4 +1,4 @@
-"""What of `vvwatch.toml` says which other hosts are asked because a user named them: webhooks and attachments."""
+"""Outgoing requests to hosts that users name: webhooks and attachments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Networks = Annotated[tuple[NetworkText, ...], List, Field(max_length=100)]
 
 
 class Webhook(Table):
-    """A receiver of events; its signing secret stands in a file or an environment variable."""
+    """A receiver of events; its signing secret is in a file or an environment variable."""
 
     required = ("url", "events")
 
@@ -48,9 +48,9 @@ class Webhook(Table):
 
 
 class Webhooks(Table):
-    """How events are delivered; each further table is a webhook.
+    """Delivery settings; each further table is a webhook.
 
-    `allow_private_addresses` is short for the networks that are one's own, in `allow_networks`.
+    `allow_private_addresses` adds all private networks to `allow_networks`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -72,7 +72,7 @@ class Webhooks(Table):
 
     @property
     def policy(self) -> AddressPolicy:
-        """Where a webhook may lead."""
+        """Where webhooks may lead."""
         own = PRIVATE if self.allow_private_addresses else ()
         return AddressPolicy(self.allow_http, (*map(parse_network, self.allow_networks), *own))
 
@@ -83,12 +83,12 @@ class Webhooks(Table):
 
 
 class Attachments(Table):
-    """Which hosts are asked for the files that API users name by their addresses."""
+    """The hosts that files may be fetched from when API users name their addresses."""
 
     allow_http: bool = False
     allow_networks: Networks = ()
 
     @property
     def policy(self) -> AddressPolicy:
-        """Where the address of a file may lead."""
+        """Where file addresses may lead."""
         return AddressPolicy(self.allow_http, tuple(map(parse_network, self.allow_networks)))

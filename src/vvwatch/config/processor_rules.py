@@ -1,4 +1,4 @@
-"""What is wrong or doubtful with processors: their names, keys, prices, programs, and who names one."""
+"""Check processors: names, keys, prices, programs, and references to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_SEGMENTS: Final = ("frames", "frame_width", "audio")
 
 
 def check_processors(checked: Checked) -> Iterator[Finding]:
-    """What is to be said of processors, and of the options that name one."""
+    """Yield findings about processors, and about options that name one."""
     for name, table in checked.settings.processors.items():
         loc: Loc = ("processors", name)
         yield from _check_built_in(checked, loc, table)
@@ -48,7 +48,7 @@ def check_processors(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_built_in(checked: Checked, loc: Loc, table: ProcessorTable) -> Iterator[Finding]:
-    """The built-in processor keeps its name, and has no second one."""
+    """Check that the built-in processor keeps its name and stays unique."""
     is_sound = checked.sound((*loc, "type"))
     if is_sound and (loc[-1] == TECHNICAL) != (table.type == TECHNICAL):
         what = f"[processors.{TECHNICAL}] is the built-in processor, the only one of its type"
@@ -56,7 +56,7 @@ def _check_built_in(checked: Checked, loc: Loc, table: ProcessorTable) -> Iterat
 
 
 def _check_choice(checked: Checked, loc: Loc, model: str | None) -> Iterator[Finding]:
-    """What is named must be a processor, or fit the models of one, however wrong its other options are."""
+    """Require the name of a processor, or one of its models, however wrong its other options are."""
     names = checked.settings.processor_names
     declared = checked.names("processors")
     if model is None or model in declared or not (checked.sound(loc) and _are_known(checked, declared)):
@@ -70,7 +70,7 @@ def _check_choice(checked: Checked, loc: Loc, model: str | None) -> Iterator[Fin
 
 
 def _check_unsupported(checked: Checked, loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
-    """What was asked for in so many words, and the processor does not do."""
+    """Warn of explicitly requested features that the processor lacks."""
     names = checked.settings.processor_names
     info = names.find(preset.processing_model, prompt_id(preset.prompt_id)) if checked.sound(loc) else None
     for feature, reason in {} if info is None else info.not_done(preset.model_dump()).items():
@@ -79,7 +79,7 @@ def _check_unsupported(checked: Checked, loc: Loc, preset: PromptPreset) -> Iter
 
 
 def _are_known(checked: Checked, declared: list[str]) -> bool:
-    """Whether the models of all processors are what the file says."""
+    """Return whether the models of all processors come from the file."""
     return all(checked.sound(("processors", name, "models")) for name in declared)
 
 
@@ -132,7 +132,7 @@ def _check_endpoint(
 
 
 def _check_upstream(checked: Checked, loc: Loc, table: VideoVectorProcessor) -> Iterator[Finding]:
-    """What stands on the left of `connectors` is ours: a name of the file, or the id of what was made over the API."""
+    """Check that the left side of `connectors` names a declared connector, or an id from the API."""
     if table.prices and checked.sound((*loc, "prices")):
         hint = "say usd_per_mt: what one unit of the upstream costs; it knows its models' prices"
         yield Finding((*loc, "prices"), "is of no use to a processor of this type", hint=hint)

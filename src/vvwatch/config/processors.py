@@ -1,4 +1,4 @@
-"""The processors of `vvwatch.toml`: one table for each type, and what calls cost and may cost."""
+"""The processor tables of `vvwatch.toml`, one per type, with prices and budgets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _require_printable(text: str) -> str:
 
 
 def _check_program(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The program is found on PATH or named in full; a path relative to who knows where is neither."""
+    """Require a program on PATH or an absolute path; a relative path has no fixed base."""
     if "/" in words[0] and not words[0].startswith("/"):
         raise refuse(f"{words[0]!r} is a relative path", "an absolute path, or a name that is found on PATH")
     if any("\0" in word for word in words):

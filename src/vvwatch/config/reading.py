@@ -1,4 +1,4 @@
-"""A document against the models: all problems in our words, and settings that are as whole as can be."""
+"""Validate a document against the models: all problems at once, and settings as complete as possible."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vvwatch.config.words import describe_error, names_of
 
 
 def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
-    """The settings, with defaults where the document is wrong, and what is wrong.
+    """Return the settings, with defaults for wrong values, and the findings.
 
-    Only when nothing is found are the settings what the document says.
+    The settings equal the document only without findings.
     """
     document = deepcopy(document)
     findings = list(_find_missing(document, Settings, ()))
@@ -38,7 +38,7 @@ def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
 
 
 def table_at(loc: Loc, document: Any = None) -> type[Table] | None:
-    """The model of the table at `loc` of `document`, None where there is none."""
+    """Return the model of the table at `loc` of `document`, None without one."""
     kind: Any = Settings
     value = document
     for step in loc:
@@ -48,7 +48,7 @@ def table_at(loc: Loc, document: Any = None) -> type[Table] | None:
 
 
 def _step_into(kind: Any, step: str | int) -> Any:
-    """What stands at a key of a table, or of a dictionary of tables."""
+    """Return the type at a key of a table, or of a dictionary of tables."""
     if not (isinstance(kind, type) and issubclass(kind, Table)):
         return next(iter(get_args(kind)[1:]), None)
     field = kind.model_fields.get(str(step))
@@ -56,14 +56,14 @@ def _step_into(kind: Any, step: str | int) -> Any:
 
 
 def _table_type(kind: Any, value: Any) -> type[Table] | None:
-    """The table that `value` is to be: `kind` itself or, of an optional one, the table."""
+    """Return the table type for `value`: `kind` itself, or the table of an optional one."""
     candidates = get_args(kind) if type(None) in get_args(kind) else (kind,)
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, Table)]
     return models[0].table_for(value) if models else None
 
 
 def _find_missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
-    """What tables that are there lack."""
+    """Yield the missing keys of present tables."""
     if not isinstance(value, dict):
         return
     model = _table_type(kind, value)
@@ -77,7 +77,7 @@ def _find_missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
 
 
 def _list_choices(model: type[Table] | None, name: str) -> str:
-    """The words that a field may hold, where they are few."""
+    """Return the allowed words of a field, if they are few."""
     kind = model.model_fields[name].annotation if model else None
     return ", ".join(get_args(kind)) if get_origin(kind) is Literal else ""
 
@@ -89,7 +89,7 @@ def _suggest_spelling(name: str, value: dict[str, Any], model: type[Table] | Non
 
 
 def _is_consequence(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether something inside is wrong, so that the whole may be right once that is."""
+    """Return whether an inner value is wrong, so that the outer one may be right after a fix."""
     loc = detail["loc"]
     return any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in details)
 
@@ -108,7 +108,7 @@ def _to_finding(detail: ErrorDetails, document: Any) -> Finding:
 
 
 def _as_one(items: list[Any]) -> str:
-    """The glob that says what a list of globs means."""
+    """Return the glob that equals a list of globs."""
     endings = [str(item).removeprefix("*.") for item in items]
     if not items or not all(isinstance(item, str) for item in items):
         return ""
@@ -117,7 +117,7 @@ def _as_one(items: list[Any]) -> str:
 
 
 def _is_stray_key(kind: str, loc: Loc) -> bool:
-    """Whether a plain value stands among the tables of a section that also has options."""
+    """Return whether a plain value is among the tables of a section that also has options."""
     model = table_at(loc[:-1])
     return kind == "model_type" and model is not None and str(loc[-1]) not in model.model_fields
 
@@ -139,13 +139,13 @@ def _report_unknown_word(loc: Loc, word: object, expected: str) -> Finding:
 
 
 def _owner_key(loc: Loc) -> Loc:
-    """The key that holds `loc`, where that is an item of a list."""
+    """Return the key that holds `loc`, if that is a list item."""
     positions = [place for place, step in enumerate(loc) if isinstance(step, int)]
     return loc[: positions[0]] if positions else loc
 
 
 def _remove_value(document: dict[str, Any], loc: Loc) -> None:
-    """Take out the last key on the way to `loc` that is there."""
+    """Remove the last existing key on the path `loc`."""
     table: Any = document
     for step in loc[:-1]:
         if not isinstance(table.get(step), dict):

@@ -1,4 +1,4 @@
-"""What one option says about another, and about the machine: checks on settings whose fields are sound."""
+"""Checks between options, and against the machine, on settings with sound fields."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PROMPT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 def all_findings(checked: Checked) -> Iterator[Finding]:
-    """Everything that is wrong or doubtful in how the settings go together."""
+    """Yield all errors and warnings about how the settings fit together."""
     rules = (
         _check_names,
         _check_daemon,
@@ -73,7 +73,7 @@ def _check_names(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_prompt_names(checked: Checked) -> Iterator[Finding]:
-    """A prompt is named freely, also by an id of elsewhere; each has an id of its own."""
+    """Check that prompts have distinct ids; names are free and may be ids from elsewhere."""
     holders: dict[str, str] = {}
     built_in = {prompt_id(name) for name in BUILT_IN_PROMPTS}
     for name in checked.names("prompts"):
@@ -103,7 +103,7 @@ def _check_daemon(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_spool_room(settings: Settings) -> Iterator[Finding]:
-    """Objects of a cloud pass through the spool: a disk that is too small for them is known before the first."""
+    """Warn of a disk too small for cloud objects, which all pass through the spool."""
     if not any(isinstance(each, CloudConnector) for each in settings.connectors.values()):
         return
     whole_bytes = disk_bytes(settings.state_dir)
@@ -115,7 +115,7 @@ def _check_spool_room(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_connections(settings: Settings) -> Iterator[Finding]:
-    """The machine may allow fewer open files than so many connections need."""
+    """Warn if the limit of open files is too low for so many connections."""
     wanted, files = settings.api.max_connections, most_open_files()
     affordable = affordable_connections(wanted, files)
     if affordable < wanted:
@@ -181,7 +181,7 @@ def _check_automations(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_reference(checked: Checked, loc: Loc, name: str, section: str) -> Iterator[Finding]:
-    """`name` must be a table of `section`."""
+    """Require that `name` is a table of `section`."""
     names = checked.names(section)
     if checked.sound(loc) and name not in names:
         hint = did_you_mean(name, names) or f"declare [{section}.{name}]"
@@ -198,7 +198,7 @@ def _check_connector(checked: Checked, loc: Loc, name: str, scope: str) -> Itera
 
 
 def _check_prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
-    """A name must be known; an id may belong to a prompt that was made over the API."""
+    """Require a known prompt name; an id may belong to a prompt made over the API."""
     names = {*BUILT_IN_PROMPTS, *checked.names("prompts")}
     known = {prompt_id(name) for name in names}
     if not checked.sound(loc) or prompt_id(prompt) in known:
@@ -226,7 +226,7 @@ def _check_sizes(checked: Checked, loc: Loc, automation: Automation) -> Iterator
 
 
 def _check_budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
-    """Even a location of one page is asked once a listing."""
+    """Check the request budget: even a location of one page costs one request per listing."""
     sound = checked.sound((*loc, "scan_interval")) and checked.sound((*loc, "max_list_calls_per_hour"))
     most = automation.max_list_calls_per_hour
     if sound and automation.scan_interval and most and automation.scan_seconds * most < _HOUR_SECONDS:

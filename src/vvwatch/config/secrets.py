@@ -1,4 +1,4 @@
-"""Values that must never be shown, and the files they come from."""
+"""Values that must never be shown, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class Secret:
 
 
 def secret_keys(name: str) -> tuple[str, str]:
-    """The keys of a table that may say where the secret `name` is: in a file, in a variable."""
+    """Return the table keys for the secret `name`: a file, a variable."""
     return f"{name}_file", f"{name}_env"
 
 
 def read_secret(path: Path) -> Secret:
-    """The content of the file at `path` without its trailing newlines. Raises OSError, UnicodeDecodeError."""
+    """Return the content of the file at `path` without trailing newlines. Raises OSError, UnicodeDecodeError."""
     with path.open("rb") as file:
         return Secret(file.read(_LONGEST).decode().rstrip("\r\n"))
 
 
 def is_readable_by_others(path: Path) -> bool:
-    """Whether every user of this machine may read the file at `path`; False when it cannot be looked at."""
+    """Return whether every user of this machine may read the file at `path`; False if unknown."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:

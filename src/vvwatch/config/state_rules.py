@@ -1,4 +1,4 @@
-"""Whether the file system of the state can hold it: SQLite needs locks and memory that no network carries."""
+"""Check the file system of the state: SQLite needs locks and shared memory, which no network file system has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HINT: Final = (
 
 
 def check_state(checked: Checked) -> Iterator[Finding]:
-    """What is wrong or doubtful with where the database and the spool lie."""
+    """Yield findings about the location of the database and the spool."""
     settings = checked.settings
     if not (checked.sound(("state_dir",)) and checked.sound(("database_url",))):
         return
@@ -36,7 +36,7 @@ def check_state(checked: Checked) -> Iterator[Finding]:
 
 
 def database_place(file: Path, loc: tuple[str, ...], *, allowed: bool) -> Iterator[Finding]:
-    """What is to be said of a database in this file."""
+    """Return the finding about a database in this file."""
     mount = mount_at(file)
     if mount is None or mount.keeping is Keeping.SAFE:
         return
@@ -45,7 +45,7 @@ def database_place(file: Path, loc: tuple[str, ...], *, allowed: bool) -> Iterat
 
 
 def explain_filesystem(folder: Path, mount: Mount) -> str:
-    """Why the folder on `mount` is no place for a database."""
+    """Return why the folder on `mount` is no place for a database."""
     where = f"{str(folder)!r} lies on {mount.kind}"
     if mount.keeping is Keeping.UNSAFE:
         return f"{where}: over a network two daemons can use one SQLite database at once and break it"

@@ -16,22 +16,22 @@ _PLACE: Final = re.compile(
 )
 
 _UNSHOWN: Final = ("database_url",)
-"""Where a password may stand, which no problem shows."""
+"""Options that may hold a password, which no problem shows."""
 
 
 class Substituted(str):
-    """Text that came out of a substitution, so that it may stand for a number or a truth value."""
+    """Text from a substitution, which may stand for a number or a truth value."""
 
     __slots__ = ()
 
 
 def substitute(value: Any, environ: Mapping[str, str], report: Callable[[Finding], None]) -> Any:
-    """`value` (a TOML document) with every text filled in; what cannot be filled is reported and emptied."""
+    """Return `value` (a TOML document) with all variables filled in; report and empty what cannot be filled."""
     return _Substitution(environ, report).walk(value, ())
 
 
 def find_variables(value: Any) -> set[str]:
-    """The names of all variables that the document asks for."""
+    """Return the names of all variables in the document."""
     if isinstance(value, str):
         return {match["name"] for match in _PLACE.finditer(value) if match["name"]}
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

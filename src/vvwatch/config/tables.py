@@ -1,7 +1,7 @@
-"""What all tables of `vvwatch.toml` share. Everything is frozen; unknown keys are refused.
+"""The base of all tables of `vvwatch.toml`. Everything is frozen; unknown keys are rejected.
 
-A field that must be given is named in its table's `required` and has an empty default, so that one missing
-key does not keep the rest of the table from being checked.
+A mandatory field is named in its table's `required` and has an empty default, so that one missing key does not
+prevent the check of the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Table(BaseModel):
     )
     required: ClassVar[tuple[str, ...]] = ()
     entries: ClassVar[type[BaseModel] | None] = None
-    """What each further key holds, in a table that has options and named tables side by side."""
+    """The type of further keys, in a table with both options and named tables."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -50,16 +50,16 @@ class Table(BaseModel):
 
     @classmethod
     def table_for(cls, value: Any) -> type[Table]:  # noqa: ARG003  # of those that have one form, no value tells more
-        """The table that a document is to be read as: this one, unless what stands in it says otherwise."""
+        """Return the table type for a document: this one, unless its content says otherwise."""
         return cls
 
     @classmethod
     def about(cls, stray: str) -> str:
-        """What helps who wrote the key `stray`, which is none of this table's."""
+        """Return a hint about the unknown key `stray`."""
         return did_you_mean(stray, cls.model_fields)
 
     def given(self, keys: Iterable[str]) -> list[str]:
-        """Those of `keys` that the table has and that were given."""
+        """Return those of `keys` that the table has and that were given."""
         return [key for key in keys if getattr(self, key, None) is not None]
 
 
@@ -67,9 +67,9 @@ TableKind = type[Table]  # in a table with a field `type` that word means the fi
 
 
 class TypedTable(Table):
-    """A table whose key `type` says which further keys it has.
+    """A table whose key `type` selects its further keys.
 
-    Each family has `kinds` of its own: the table of each type.
+    Each family has its own `kinds`: the table of each type.
     """
 
     required: ClassVar[tuple[str, ...]] = ("type",)
@@ -82,7 +82,7 @@ class TypedTable(Table):
 
     @classmethod
     def about(cls, stray: str) -> str:
-        """Return whose key it is, or which one was meant."""
+        """Return which type has the key, or which key was meant."""
         owners = [f'type = "{name}"' for name, kind in cls.kinds.items() if stray in kind.model_fields]
         return f"it belongs to {', '.join(owners)}" if owners else super().about(stray)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in our words: for files, and for bodies and queries of the API."""
+"""Messages for wrong values, in files and in bodies and queries of the API."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ _ONE_OF: Final = frozenset({"literal_error", "enum", "union_tag_invalid"})
 
 
 def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
-    """(what is wrong, what is allowed or empty) for one of pydantic's error details.
+    """Return (what is wrong, what is allowed or empty) for one of pydantic's error details.
 
-    A kind of error that has no words here is told in pydantic's.
+    An unlisted error type keeps pydantic's message.
     """
     kind = detail.get("type", "")
     if kind in _WORDS:
@@ -68,5 +68,5 @@ def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def names_of(expected: str) -> list[str]:
-    """The names in pydantic's `'a', 'b' or 'c'`."""
+    """Return the names in pydantic's `'a', 'b' or 'c'`."""
     return expected.replace(" or ", ", ").replace("'", "").split(", ")

@@ -35,7 +35,7 @@ _SETTINGS: Final = tuple(field.name for field in fields(RunSettings))
 
 
 def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
-    """All of the document but its media."""
+    """Return all of the document except its media."""
     return {
         "schema": SCHEMA_ID,
         "export_id": export.id,
@@ -47,12 +47,12 @@ def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
 
 
 def part_document(number: int, count: int) -> dict[str, Any]:
-    """What a document says that is one of several: which, from 1 on, and of how many."""
+    """Return the number (from 1) and the count of a document that is one of several."""
     return {"part": {"number": number, "count": count}}
 
 
 def build_manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
-    """What is written last, beside the artefact `name`: who finds it knows that all of the export stands there."""
+    """Return the manifest, written last, beside the artefact `name`: it proves that the whole export is there."""
     return {
         "schema": MANIFEST_SCHEMA_ID,
         "export_id": export.id,
@@ -72,7 +72,7 @@ def build_manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict
 
 
 def run_document(run: Any) -> dict[str, Any]:
-    """One prompt run: the prompt as it was then, how media was cut, and what came of it."""
+    """Return one prompt run: its prompt, segmentation settings and outcome."""
     return {
         "run_id": run.id,
         "prompt_id": run.prompt_id,
@@ -99,7 +99,7 @@ def run_document(run: Any) -> dict[str, Any]:
 
 
 def _cost_document(run: Any) -> dict[str, Any]:
-    """What the calls of models came to, retries left out; with calls without a price the sum is a least."""
+    """Return the cost of the model calls without retries; with unpriced calls the sum is a lower bound."""
     return {
         "calls": int(run.call_count),
         "input_tokens": int(run.input_tokens),
@@ -119,7 +119,7 @@ def _prompt_document(prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def media_document(run: Any, item: Any, segments: Iterable[Any]) -> dict[str, Any]:
-    """One element of `media`: what `run` found in one item.
+    """Return one element of `media`: the results of `run` for one item.
 
     `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
     """
@@ -131,7 +131,7 @@ def media_document(run: Any, item: Any, segments: Iterable[Any]) -> dict[str, An
 
 
 def video_document(item: Any) -> dict[str, Any]:
-    """The media item: where it came from and what its container says."""
+    """Return the media item: its origin and what its container says."""
     return {
         "video_id": item.media_id,
         "title": item.media_title,
@@ -150,7 +150,7 @@ def video_document(item: Any) -> dict[str, Any]:
 
 
 def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
-    """The v2 API's SegmentRunResult: what `run` found in one stretch; times in seconds from the start."""
+    """Return the v2 API's SegmentRunResult: the results of `run` for one segment, in seconds from the start."""
     identity = segment_id(item.id, segment.ordinal)
     return {
         "result_type": "segment",
@@ -169,7 +169,7 @@ def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
 
 
 def video_result_document(run: Any, item: Any) -> dict[str, Any]:
-    """The v2 API's PromptRunVideoResult: what `run` found in the item as a whole, damage and errors included."""
+    """Return the v2 API's PromptRunVideoResult: results for the whole item, damage and errors included."""
     return {
         "result_type": "video",
         "result_id": f"video:{item.media_id}:{run.id}",
@@ -230,7 +230,7 @@ _RESULT: Final = {
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the whole document; open only where a prompt or probe decides."""
+    """Return the JSON Schema (draft 2020-12) of the whole document, open only where a prompt or probe decides."""
     whole = _closed_object(
         {
             "schema": {"const": SCHEMA_ID},
@@ -259,7 +259,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
-    """An object with exactly these properties."""
+    """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,

@@ -1,4 +1,4 @@
-"""The audit trail: what an entry says, why requests are refused, and how much of either is kept."""
+"""The audit trail: its entries, the reasons for refused requests, and the limits on stored text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 CONFIG: Final = "config"
-"""The actor of what the configuration file declares."""
+"""The actor of declarations in the configuration file."""
 CLI: Final = "cli"
-"""The actor of commands that write to the database themselves."""
+"""The actor of commands that write to the database directly."""
 DAEMON: Final = "daemon"
-"""The actor of what the daemon does by itself."""
+"""The actor of the daemon's own changes."""
 REFUSED: Final = "request.refused"
 """The action of every refusal."""
 
@@ -21,7 +21,7 @@ _MOST_NAMES: Final = 40
 
 
 class Reason(StrEnum):
-    """Why a request was refused before anything of it was done."""
+    """Why a request was refused before any work began."""
 
     NO_KEY = "no_key"
     UNKNOWN_KEY = "unknown_key"
@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 
 BAD_KEYS: Final = (Reason.UNKNOWN_KEY, Reason.REVOKED_KEY, Reason.EXPIRED_KEY)
-"""The reasons that say that somebody tries keys which open nothing."""
+"""The reasons that point to somebody trying invalid keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change as the trail keeps it; `id` is that of its row."""
+    """One change in the trail; `id` is its row id."""
 
     id: str
     origin: Origin
@@ -60,7 +60,7 @@ class Entry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def logged(self) -> dict[str, str]:
-        """What the log says of it."""
+        """Return the fields for the log."""
         return {
             "action": self.action,
             "resource": self.resource_id,
@@ -86,7 +86,7 @@ class Refusals:
 
 
 def bound_details(details: Mapping[str, Any]) -> dict[str, Any]:
-    """`details` without what is empty; each text cut to 200 characters, each list of texts to 40."""
+    """Return `details` without empty values, texts cut to 200 characters and lists of texts to 40."""
     return {name: _bound_value(value) for name, value in details.items() if value}
 
 

@@ -1,6 +1,6 @@
-"""Budgets: where money is counted, how much may be spent there, and whether one more call fits.
+"""Budgets: which scopes count money, how much each allows, and whether one more call fits.
 
-Money is counted in whole billionths of a US dollar: sums are exact, in whatever order they are made.
+Money is counted in whole billionths of a US dollar, so sums are exact in any order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def to_usd(nanos: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent at most, in US dollars and calls; None: no limit."""
+    """The most to spend, in US dollars and calls; None: no limit."""
 
     per_item_usd: float | None = None
     per_run_usd: float | None = None
@@ -56,7 +56,7 @@ class Budgets:
     by_processor: Mapping[str, Budget] = field(default_factory=dict)
 
     def of(self, processor: str) -> tuple[tuple[str, str, Budget], ...]:
-        """Return the budgets that hold for a processor: whose spending each limits (empty: all), its table, itself."""
+        """Return the budgets of a processor: whose spending each limits (empty: all), its table, and itself."""
         own = self.by_processor.get(processor, Budget())
         return ("", "[processing.budget]", self.overall), (
             processor,
@@ -74,7 +74,7 @@ NO_BUDGETS: Final = Budgets()
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """For what a call is made."""
+    """The run and item that a call is made for."""
 
     run_id: str
     item_id: int
@@ -107,7 +107,7 @@ def _format_date(day: float) -> str:
 
 
 def list_scopes(payer: Payer, at: float) -> tuple[str, ...]:
-    """Return everything that a call begun at this moment is counted in."""
+    """Return every scope that counts a call begun at this moment."""
     own = payer.processor
     periods = day_scope(at), day_scope(at, own), month_scope(at), month_scope(at, own)
     return (item_scope(payer.item_id), run_scope(payer.run_id), *periods)
@@ -130,7 +130,7 @@ def month_ends_at(at: float) -> float:
 
 @dataclass(slots=True)
 class Spent:
-    """What a scope has seen: calls begun, billionths spent, and billionths that calls under way may cost."""
+    """The use of a scope: calls begun, billionths spent, and billionths reserved for calls in flight."""
 
     calls: int = 0
     cost: int = 0
@@ -163,7 +163,7 @@ def _list_limits(budgets: Budgets, payer: Payer, at: float) -> Iterator[_Limit]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget in force: where it stands in the configuration, its limit, and what is used of it.
+    """A budget in force: its configuration key, its limit, and its use.
 
     `used` is None where each item or run has its own. `until` is when its period ends.
     """
@@ -176,14 +176,14 @@ class BudgetState:
 
 
 def period_scopes(processor: str, at: float) -> tuple[str, ...]:
-    """Return the scopes of the days and months that the budgets of a processor are held against."""
+    """Return the day and month scopes that the budgets of a processor limit."""
     return day_scope(at), day_scope(at, processor), month_scope(at), month_scope(at, processor)
 
 
 def budget_states(
     budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]
 ) -> list[BudgetState]:
-    """Return how the budgets of a processor stand; `spent` may lack scopes in which nothing was spent."""
+    """Return the state of a processor's budgets; `spent` may omit unused scopes."""
     found = []
     for limit in _list_limits(budgets, Payer("", 0, processor), at):
         used = None
@@ -198,10 +198,10 @@ def budget_states(
 def find_refusal(
     budgets: Budgets, payer: Payer, at: float, spent: Mapping[str, Spent], estimate_usd: float | None
 ) -> BudgetReached | BudgetHeld | None:
-    """Return why a call that costs at most so much may not begin now; None when it fits everywhere.
+    """Return why a call that costs at most `estimate_usd` may not begin now; None when it fits every budget.
 
-    `spent` holds each scope of the payer. A call of unknown price fits no budget in US dollars. What only calls under
-    way stand in the way of may fit when they have ended, for they are counted with the most that they may cost.
+    `spent` holds each scope of the payer. A call of unknown price fits no budget in US dollars. Calls in flight count
+    with their highest cost, so a call that only they exclude may fit once they end.
     """
     if estimate_usd is None and budgets.limit_money(payer.processor):
         return _price_unknown(payer.processor)
@@ -262,9 +262,9 @@ def _all_held(limit: _Limit, found: Spent, estimate: float) -> BudgetHeld:
 def list_exceeded(
     budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent], forecast: Forecast, items: int
 ) -> list[str]:
-    """Return which budgets a run of so many items would reach, in words; empty when it fits.
+    """Return sentences on the budgets that a run of `items` items would reach; empty when it fits.
 
-    A run that reaches one is not refused: it waits there. `spent` holds the scopes of the day and the month.
+    A run that reaches a budget waits; it is not refused. `spent` holds the scopes of the day and the month.
     """
     if forecast.cost_usd is None and forecast.calls and budgets.limit_money(processor):
         return [_price_unknown(processor).message]
@@ -287,7 +287,7 @@ def _forecast_need(limit: _Limit, forecast: Forecast, items: int) -> float:
 
 
 def left_usd(budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]) -> float | None:
-    """Return how many US dollars one run may cost now; None when nothing limits it."""
+    """Return how many US dollars one run may still cost; None without a limit."""
     left = []
     for limit in _list_limits(budgets, Payer("", 0, processor), at):
         if limit.option != _CALLS and limit.per != "item":

@@ -1,8 +1,8 @@
-"""When a location is listed in full, and what of it is polled meanwhile, so that a budget of requests is kept.
+"""Schedule full listings and polls of a location within a budget of list requests.
 
-Only a full listing proves anything. Where the budget does not allow one at each interval, they are stretched, and in
-between the ends are looked at where new keys are likely: behind the last key of all, and behind the last ones of the
-folders in which keys came lately. What is spent is paid for afterwards, by waiting: over time the budget is kept.
+Only a full listing proves anything. If the budget does not allow one per interval, full listings become rarer. In
+between, polls list only where new keys are likely: after the last key of all, and after the last keys of folders with
+recent arrivals. Each listing pays for its requests by the wait that follows, so the budget holds over time.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any, Final
 from vvwatch.core.retries import Patience
 
 MOST_HOT: Final = 16
-"""In how many folders at most new keys are looked for between full listings."""
+"""The most folders to poll between full listings."""
 
 LONGEST_RETRY_SECONDS: Final = 300.0
-"""A listing that fails is tried at least so often."""
+"""The longest pause between attempts at a failing listing."""
 
 _HOUR: Final = 3_600.0
 _FULL_SHARE: Final = 0.5
 _WORTH_POLLING: Final = 8
-"""Where a full listing costs less than so many looks at all ends, the budget is better spent on full ones."""
+"""Poll only if a full listing costs at least this many polls; otherwise the budget goes to full listings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What is wanted and allowed: seconds between full listings, list requests in an hour (None: any number).
+    """The wanted seconds between full listings and the allowed list requests per hour (None: unlimited).
 
-    `polls`: looks at the ends are of use, since the store can list from a key on and no event tells of new ones.
+    `polls`: polling helps, because the store can list from a key on and no event queue reports new objects.
     """
 
     seconds: float
@@ -39,13 +39,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class ScanSchedule:
-    """What scans have learnt; moments are epoch seconds, None for never.
+    """What past scans imply for the next one; moments are epoch seconds, None for never.
 
-    `calls` is what the last full listing took, `calls_per_hour` what all takes at this pace. `hot` are prefixes, the
-    latest last, each with the key behind which new ones are looked for.
+    `calls` is the cost of the last full listing, `calls_per_hour` the rate of full listings and polls together. `hot`
+    maps prefixes, latest last, to the key after which to look for new ones.
 
-    Only the first full listing after an edit has to know `since` when what comes counts as new, where that is not
-    since the automation was made, and the rules that were `covered` before (see `filters.rules_of`).
+    `since` and `covered` matter only to the first full listing after an edit: when objects count as new (None: since
+    the automation was created), and the rules in force before (see `filters.rules_of`).
     """
 
     full_at: float | None = None
@@ -59,11 +59,11 @@ class ScanSchedule:
 
     @classmethod
     def of(cls, document: Mapping[str, Any] | None) -> ScanSchedule:
-        """As it was stored."""
+        """Return the schedule from its stored form."""
         return cls(**{name: value for name, value in (document or {}).items() if name in cls.__slots__})
 
     def document(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return the form that is stored."""
         return {
             "full_at": self.full_at,
             "next_full_at": self.next_full_at,
@@ -80,14 +80,14 @@ class ScanSchedule:
         return replace(self, full_at=None, next_full_at=None)
 
     def full_is_due(self, now: float) -> bool:
-        """Whether the next look has to be a full listing; a clock that was set back is no excuse."""
+        """Return whether the next listing must be a full one. A clock that was set back makes it due."""
         if not self.stretched or self.full_at is None or self.next_full_at is None:
             return True
         return not self.full_at <= now < self.next_full_at
 
 
 def after_full(pace: Pace, now: float, calls: int, hot: Mapping[str, str]) -> tuple[ScanSchedule, float]:
-    """What a full listing taught that took `calls` and ended `now`; and the seconds to the next look."""
+    """Return the schedule after a full listing of `calls` requests that ended `now`, and the pause in seconds."""
     learnt = ScanSchedule(
         now, now + pace.seconds, calls, _calls_per_hour(calls, pace.seconds), stretched=False, hot=hot
     )
@@ -110,7 +110,7 @@ def after_full(pace: Pace, now: float, calls: int, hot: Mapping[str, str]) -> tu
 def after_poll(
     learnt: ScanSchedule, pace: Pace, now: float, calls: int, hot: Mapping[str, str]
 ) -> tuple[ScanSchedule, float]:
-    """As `after_full`, for a look at the ends."""
+    """Return the schedule after a poll, and the seconds to the next look."""
     full = max((learnt.next_full_at or now) - now, 0.0)
     if pace.calls_per_hour is None or not pace.polls:
         return learnt, full
@@ -118,7 +118,7 @@ def after_poll(
 
 
 def after_failure(pace: Pace, wait_seconds: float, calls: int) -> float:
-    """Seconds until a look is tried again that would be after `wait_seconds`, were its requests for nothing."""
+    """Return the seconds until the next attempt: `wait_seconds`, or longer to pay for the failed requests."""
     return (
         wait_seconds
         if pace.calls_per_hour is None
@@ -127,14 +127,14 @@ def after_failure(pace: Pace, wait_seconds: float, calls: int) -> float:
 
 
 def retry_pause(shortest_seconds: float, failures: int) -> float:
-    """Seconds until a listing is tried again that has failed so often in a row before: twice as long each time."""
+    """Return the seconds until the next attempt after `failures` failures in a row; the pause doubles each time."""
     return Patience(shortest_seconds, max(shortest_seconds, LONGEST_RETRY_SECONDS)).delay(failures)
 
 
 def list_ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:
-    """The prefixes to look at, each from which key on: as many as the budget allows at each interval.
+    """Return the prefixes to poll, each with its start key: as many as the budget allows per interval.
 
-    The first of `hot` is the whole; what its look shows is not asked for again.
+    The first of `hot` is the whole location; folders that its poll covers are left out.
     """
     if not hot or not pace.polls:
         return {}
@@ -146,9 +146,10 @@ def list_ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:
 
 
 def update_hot(hot: Mapping[str, str], whole: str, last: str, newest: Mapping[str, str]) -> dict[str, str]:
-    """`hot` after a look: `last` is the last key it saw of the `whole` prefix, `newest` the last new key of folders.
+    """Return `hot` after a look.
 
-    `newest` has the latest folder last; those outside the prefix, or equal to it, are in the whole already.
+    `last` is the last key under the `whole` prefix, `newest` the last new key per folder, the latest folder last.
+    Folders outside the prefix, or equal to it, need no entry.
     """
     folders = {prefix: after for prefix, after in hot.items() if prefix != whole}
     for folder, key in newest.items():
@@ -159,7 +160,7 @@ def update_hot(hot: Mapping[str, str], whole: str, last: str, newest: Mapping[st
 
 
 def note_new_keys(newest: dict[str, str], keys: Iterable[str]) -> None:
-    """Note in which folders new keys came, the latest last; of no more than are of use."""
+    """Record the folders of new keys, the latest last, at most MOST_HOT."""
     for key in keys:
         folder = key[: key.rfind("/") + 1]
         newest[folder] = max(key, newest.pop(folder, ""))

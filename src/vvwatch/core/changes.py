@@ -1,4 +1,4 @@
-"""What a queue tells of objects: events, each about one key, late, repeated and out of order."""
+"""Object events from a queue: each concerns one key; they may be late, repeated and out of order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_KEYS: Final = 100_000
 
 
 class EventKind(StrEnum):
-    """What happened to an object."""
+    """The kind of change."""
 
     CREATED = "created"
     REMOVED = "removed"
@@ -21,11 +21,11 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """What one message says of one object.
+    """One change of one object, from one message.
 
-    `keys` are the ways in which its key may be meant, the likeliest first: stores encode keys differently. `found`
-    is the object, where the event tells its whole identity as a listing would; None: it has to be looked up.
-    `sequencer` orders the events of one key (see `Order`); empty: it tells no order.
+    `keys` are the possible readings of its key, likeliest first: stores encode keys differently. `found` is the
+    object if the event holds its whole identity, None if a lookup is needed. `sequencer` orders the events of one key
+    (see `Order`); empty: no order.
     """
 
     kind: EventKind
@@ -35,17 +35,17 @@ class ObjectEvent:
 
 
 class Order:
-    """The last sequencer of each key, of the latest 100,000 keys. It spares work; nothing rests on it."""
+    """The last sequencer of the latest 100,000 keys. It only saves work; correctness never depends on it."""
 
     def __init__(self, most: int = _MOST_KEYS) -> None:
         self._most = most
         self._last: dict[str, str] = {}
 
     def is_overtaken(self, event: ObjectEvent) -> bool:
-        """Whether a later event of its key came before; else it is the latest from now on.
+        """Return whether a later event of the key came before; otherwise record this one as the latest.
 
-        Sequencers of one key compare as texts once the shorter one is filled up with zeros on its right (S3's
-        documentation of `sequencer`); an equal one is a repetition and not overtaken.
+        Sequencers of one key compare as texts after zero-padding the shorter one on the right (S3's documentation of
+        `sequencer`). An equal one is a repetition and not overtaken.
         """
         if not event.sequencer or len(event.keys) != 1:
             return False

@@ -1,9 +1,8 @@
-"""What a search without a model asks of a document: up to four conditions, all of which have to hold.
+"""Conditions of a search without a model: up to four, and all must hold.
 
-A field is a key of the document, or keys joined by dots that lead into it; a list on the way stands for each of its
-elements, one of which has to do. Texts are compared without regard to case. What has another type than the condition
-says meets no condition. A condition that names no type takes it from what it finds: of a list one element has to do,
-and a number or a truth value may be asked for as text.
+A field is a key of the document or a dotted path; a list on the path stands for each of its elements, and one match
+suffices. Text comparison ignores case. A value of another type than the condition states never matches. A condition
+without a type takes it from the value it finds, and numbers and truth values may be given as text.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
     "boolean": ("equals",),
     "array": ("item_equals", "item_contains", *_LENGTHS, *_EMPTINESS),
 }
-"""Type to the operators that work on it."""
+"""Maps each type to its operators."""
 ALL_OPERATORS: Final = tuple(dict.fromkeys(each for operators in OPERATORS.values() for each in operators))
 
 _Test = Callable[[Any, Any], bool]
@@ -54,9 +53,9 @@ _TESTS: Final[Mapping[str, _Test]] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition; `check` makes it from what was asked for. `value` is folded as documents are.
+    """One condition, created by `check_condition`; `value` is case-folded like documents.
 
-    A `type` of None is that of each value that is found.
+    A `type` of None takes the type of each value found.
     """
 
     field: str
@@ -65,7 +64,7 @@ class Condition:
     value: Any = None
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        """Whether the document meets it."""
+        """Return whether the document meets the condition."""
         found = list(_values_at(document, self.field.split(".")))
         if self.operator == "is_empty":
             return all(_is_nothing(value, self.type) for value in found)
@@ -85,9 +84,9 @@ class Condition:
 
 
 def check_condition(field: str, operator: str, type_: str | None, value: Any = None) -> Condition:
-    """The condition. Raises InvalidInput for an operator that does not work on the type, and for a wrong value.
+    """Return the condition. Raises InvalidInput if the operator does not fit the type, or for a wrong value.
 
-    Without a type any operator will do, and any value that it can work with.
+    Without a type, any operator and any value that it accepts are valid.
     """
     operators = ALL_OPERATORS if type_ is None else OPERATORS.get(type_)
     if operators is None:
@@ -102,7 +101,7 @@ def check_condition(field: str, operator: str, type_: str | None, value: Any = N
 
 
 def all_hold(conditions: Iterable[Condition], document: Mapping[str, Any]) -> bool:
-    """Whether the document meets every one of them."""
+    """Return whether the document meets every condition."""
     return all(condition.holds(document) for condition in conditions)
 
 
@@ -117,7 +116,7 @@ def _check_value(operator: str, type_: str | None, value: Any) -> None:
 
 
 def _describe_value(operator: str, type_: str | None) -> str:
-    """What the value of a condition has to be, in words."""
+    """Return what the value of a condition must be, for people."""
     if operator in _EMPTINESS:
         return _NOTHING
     if operator in _LENGTHS:
@@ -130,7 +129,7 @@ def _describe_value(operator: str, type_: str | None) -> str:
 
 
 def _as_type(value: Any, type_: str) -> Any:
-    """`value` as one of `type_`, where it is a text that says such a one; else as it is."""
+    """Return `value` converted to `type_` if it is text that says one; otherwise unchanged."""
     if isinstance(value, str) and type_ == "boolean":
         return {"true": True, "false": False}.get(value.strip(), value)
     if isinstance(value, str) and type_ in ("integer", "number"):
@@ -155,7 +154,7 @@ _VALUES: Final = {
 
 
 def _is_one(value: Any, wanted: str) -> bool:
-    """Whether `value` is what `wanted` says."""
+    """Return whether `value` is of the `wanted` kind."""
     return _KINDS[wanted](value)
 
 
@@ -168,7 +167,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """What stands at the path; a key that has dots itself is one of the ways to read it."""
+    """Yield the values at the path; a key with dots in it is one of the readings."""
     if not path:
         yield value
     elif isinstance(value, list):
@@ -205,7 +204,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _fold_case(value: Any) -> Any:
-    """Texts as they are compared, also those in a list."""
+    """Return texts case-folded, also in lists."""
     if isinstance(value, str):
         return value.casefold()
     return (
@@ -216,7 +215,7 @@ def _fold_case(value: Any) -> Any:
 
 
 def _is_equal(one: Any, other: Any) -> bool:
-    """Equality of JSON, to which true is no number."""
+    """Return JSON equality: true is not 1."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

@@ -1,4 +1,4 @@
-"""How many connections the API takes, and which addresses count as one client."""
+"""Limits on API connections, and which addresses count as one client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 RESERVED_FILES: Final = 512
-"""Open files that are kept for the work: listings, downloads, deliveries, child processes, the database."""
+"""Open files reserved for the work: listings, downloads, deliveries, child processes, the database."""
 
 _FILES_EACH: Final = 2  # the socket, and the file that is sent or received over it
 _FEWEST: Final = 8
@@ -38,9 +38,9 @@ class Timeouts:
 
 
 def affordable_connections(wanted: int, file_limit: int) -> int:
-    """Return how many of `wanted` connections a process can hold that may have `file_limit` files open.
+    """Return how many of `wanted` connections fit a process with `file_limit` open files.
 
-    The rest is kept for the work: RESERVED_FILES, or half of a limit that is small.
+    RESERVED_FILES, or half of a small limit, stay free for the work.
     """
     reserved = min(RESERVED_FILES, file_limit // 2)
     return max(min(wanted, (file_limit - reserved) // _FILES_EACH), _FEWEST)
@@ -52,9 +52,9 @@ def affordable_streams(wanted: int, connections: int) -> int:
 
 
 def network_of(host: str) -> str:
-    """Return the address under which the client at `host` is counted: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the address that counts for the client at `host`: an IPv4 address, or the /64 of an IPv6 address.
 
-    Empty for a loopback address, from which a reverse proxy may connect for many clients, and for what is no address.
+    Empty for a loopback address, where a reverse proxy may connect for many clients, and for no address.
     """
     try:
         address = ip_address(host)

@@ -1,4 +1,4 @@
-"""What kind of bytes a file name promises, in the words of HTTP."""
+"""HTTP content types by file name."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ _CONTENT_TYPES: Final = {
 
 
 def content_type(key: str) -> str:
-    """The media type (RFC 6838) of what has this name, by its extension; `ANY_BYTES` for an unknown one."""
+    """Return the media type (RFC 6838) for the extension of this name; `ANY_BYTES` for an unknown one."""
     return _CONTENT_TYPES.get(extension(key), ANY_BYTES)

@@ -1,4 +1,4 @@
-"""What watching a location takes before anything runs: list requests, money, and how late a new object is found."""
+"""Forecast what watching a location takes: list requests, money, and the delay until a new object is found."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ LISTED_AT_ONCE: Final = {"s3": 1_000, "gcs": 1_000, "azure": 5_000}
 HOURS_A_MONTH: Final = 730.0
 _HOUR: Final = 3_600.0
 _JITTER: Final = 0.1
-"""How far a scan is moved to either side, as a fraction of its interval."""
+"""How far a scan time moves to either side, as a fraction of its interval."""
 _EVENT_SECONDS: Final = 5.0
 """Stores say that their events come within seconds, typically."""
 _NOTICE_SECONDS: Final = 0.1
 _ENDS: Final = {"": "the last key"}
-"""What is supposed to be learnt where listings are stretched: that new keys come behind the last one."""
+"""The assumption behind stretched listings: new keys sort after the last one."""
 
 
 class Detection(StrEnum):
-    """How changes are learnt of first."""
+    """The first source of changes."""
 
     EVENTS = "events"
     NOTICES = "notices"
@@ -33,10 +33,10 @@ class Detection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A location and how it is to be watched.
+    """A location and how to watch it.
 
-    `calls` is how many requests list it once, `sweep_seconds` the time between two listings with events that work,
-    `polls` whether a listing can begin behind a key, `usd_per_call` the price of a request.
+    `calls` is the number of requests for one listing, `sweep_seconds` the time between listings with working events,
+    `polls` whether a listing can begin after a key, `usd_per_call` the price of a request.
     """
 
     calls: int
@@ -51,10 +51,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What comes of it. `every_seconds` lie between two listings of everything, more than wanted when `stretched`.
+    """The forecast. `every_seconds` is the time between full listings, longer than wanted when `stretched`.
 
-    An object is found `typical_seconds` after it came, at worst `worst_seconds`: when its event was lost, or its key
-    is not where new ones are looked for. Both tell nothing of the time that a listing takes.
+    An object is found `typical_seconds` after it arrives, at worst `worst_seconds`: its event was lost, or no poll
+    covers its key. Neither includes the time that a listing takes.
     """
 
     every_seconds: float
@@ -66,18 +66,18 @@ class Forecast:
 
     @property
     def calls_per_day(self) -> float:
-        """List requests in a day."""
+        """Return list requests per day."""
         return 24 * self.calls_per_hour
 
 
 def calls_of(provider: str, objects: int) -> int:
-    """The least number of requests that list so many objects; 0 for a folder."""
+    """Return the least number of requests that list so many objects; 0 for a folder."""
     at_once = LISTED_AT_ONCE.get(provider)
     return 0 if at_once is None else max(ceil(objects / at_once), 1)
 
 
 def forecast_calls(watch: Watch) -> Forecast:
-    """What watching takes at the pace that is wanted, or at the one to which its budget stretches it."""
+    """Return the forecast at the wanted pace, or at the pace that the budget allows."""
     listens = watch.learnt_by is Detection.EVENTS
     wanted = max(watch.scan_seconds, watch.sweep_seconds) if listens else watch.scan_seconds
     pace = Pace(wanted, watch.calls_per_hour, watch.polls and not listens)

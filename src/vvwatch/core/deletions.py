@@ -1,4 +1,4 @@
-"""How far the deletion of an index or a media item has come."""
+"""The progress of deleting an index or a media item."""
 
 from __future__ import annotations
 

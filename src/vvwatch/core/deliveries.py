@@ -1,4 +1,4 @@
-"""The state machine of a webhook delivery, and what a receiver's answer means for it."""
+"""The state machine of a webhook delivery, and the meaning of a receiver's response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vvwatch.core import transitions
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands; `retrying` waits for its next attempt."""
+    """The state of a delivery; `retrying` waits for its next attempt."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -20,7 +20,7 @@ class DeliveryStatus(StrEnum):
 
 
 class Answer(StrEnum):
-    """What one attempt came to; after `gone` the receiver wants nothing more."""
+    """The outcome of one attempt; after `gone` the receiver wants no more deliveries."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -38,19 +38,19 @@ TRANSITIONS: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
     DeliveryStatus.DELIVERED: _NOTHING,
     DeliveryStatus.FAILED: _NOTHING,
 }
-"""What the daemon does by itself. An attempt cut short by a crash goes on as `retrying`."""
+"""The daemon's transitions. An attempt cut short by a crash continues as `retrying`."""
 
 
 PROBED_FROM: Final = 5
-"""After so many failures in a row a receiver is asked now and then only, until it takes something."""
+"""After this many failures in a row, probe a receiver only occasionally, until a delivery succeeds."""
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 
 
 def probe_pause(failures: int, delays: Sequence[float]) -> float | None:
-    """Seconds in which a receiver that failed so often in a row is left alone; None: it need not be.
+    """Return the seconds to leave a failing receiver alone; None: no pause.
 
-    As long as the `delays` of a single delivery, one after the other, but never longer than an hour.
+    As long as all `delays` of one delivery together, at most an hour.
     """
     if failures < PROBED_FROM or not delays:
         return None
@@ -63,9 +63,9 @@ def check_transition(frm: str, to: DeliveryStatus) -> None:
 
 
 def classify_status(status_code: int | None) -> Answer:
-    """What a receiver's HTTP status means; None is no answer at all.
+    """Return the meaning of a receiver's HTTP status; None is no response at all.
 
-    Any 2xx is delivered, 410 asks never to be told again, all else (redirects too) may be retried.
+    Any 2xx is delivered, 410 ends all deliveries, everything else (redirects too) may be retried.
     """
     if status_code is not None and 200 <= status_code < 300:
         return Answer.DELIVERED

@@ -15,7 +15,10 @@ _HINT: Final = "write a number and a unit (s, m, h, d), the larger unit first: 9
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a written duration; zero is one. Raises InvalidInput for anything else or over ten years."""
+    """Return the seconds of a written duration, zero included.
+
+    Raises InvalidInput for anything else, or over ten years.
+    """
     written = _WRITTEN.fullmatch(text.strip())
     if written is None or not any(written.groups()):
         raise InvalidInput(f"{text!r} is not a duration", _HINT)

@@ -1,4 +1,4 @@
-"""What a prompt run will have to do, told before it begins."""
+"""Estimate the work of a prompt run before it begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vvwatch.core.segments import MAXIMUM_SECONDS, MINIMUM_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many media of one type, so long together."""
+    """A number of media of one type, and their total seconds."""
 
     media_type: str
     count: int
@@ -19,7 +19,7 @@ class Amount:
 
 
 def segments_between(amount: Amount, settings: RunSettings) -> tuple[int, int]:
-    """Into how many segments these media are cut at least and at most."""
+    """Return the least and the greatest number of segments for these media."""
     if amount.media_type == "image":
         return amount.count, amount.count
     longest, shortest = _segment_lengths(amount.media_type, settings)
@@ -28,7 +28,7 @@ def segments_between(amount: Amount, settings: RunSettings) -> tuple[int, int]:
 
 
 def _segment_lengths(media_type: str, settings: RunSettings) -> tuple[float, float]:
-    """How long a segment is at most, and at least but for the last of each item, in seconds."""
+    """Return the longest and the shortest segment in seconds; only the last of an item may be shorter."""
     is_audio = media_type == "audio"
     mode = settings.audio_segmentation_type if is_audio else settings.video_segmentation_type
     fixed = settings.audio_segment_duration if is_audio else settings.video_segment_duration

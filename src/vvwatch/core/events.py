@@ -1,4 +1,4 @@
-"""What is announced, and in which bytes."""
+"""Webhook events and their exact bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVENT_TYPES: Final = (
 """Every event that a webhook can subscribe to. The last two are our own; the v2 API has the others elsewhere too."""
 
 TEST_EVENT: Final = "test"
-"""What a person lets be sent to a webhook to try it; nothing subscribes to it."""
+"""The event that a person sends to test a webhook; nothing subscribes to it."""
 
 _OBJECTS: Final = {
     "media": "video_id",
@@ -51,21 +51,22 @@ _LAST_SECOND: Final = 253_402_300_799.0
 
 
 def to_iso(epoch: float) -> str:
-    """A moment as `2026-01-01T00:00:00.123Z`; one outside the years 1 to 9999 becomes the nearest inside."""
+    """Return a moment as `2026-01-01T00:00:00.123Z`, clamped to the years 1 to 9999."""
     seconds = min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
     moment = _EPOCH + timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def object_of(event_type: str, data: Mapping[str, Any]) -> str:
-    """The id of the object that an event tells of; '' when it tells of none."""
+    """Return the id of the object that an event concerns; '' for none."""
     return str(data.get(_OBJECTS.get(event_type.partition(".")[0], ""), ""))
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of `value`: sorted keys, no spaces, UTF-8. Raises InvalidInput for NaN and infinities.
+    """Return the canonical JSON of `value`: sorted keys, no spaces, UTF-8.
 
-    A lone surrogate (a file name that is not UTF-8) becomes its JSON escape, so that the bytes stay valid.
+    A lone surrogate (a file name that is not UTF-8) becomes its JSON escape, so the bytes stay valid. Raises
+    InvalidInput for NaN and infinities.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -81,7 +82,7 @@ def build_envelope(
     created_at: float,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document that is sent for one event; `metadata` is the webhook's own and is left out when None."""
+    """Return the document that is sent for one event; `metadata` is the webhook's own, omitted when None."""
     document: dict[str, Any] = {
         "id": event_id,
         "event": event_type,

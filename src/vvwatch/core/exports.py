@@ -1,4 +1,4 @@
-"""The state machines of an export, and where in a connector its file goes."""
+"""The state machines of an export, and the key of its file in a connector."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vvwatch.errors import InvalidInput
 
 
 class ExportType(StrEnum):
-    """What an export holds: the results of an index, perhaps of one of its runs, or those of a run."""
+    """The contents of an export: an index's results, optionally of one run, or a run's."""
 
     INDEX = "index"
     PROMPT_RUN = "prompt_run"
 
 
 class ExportStatus(StrEnum):
-    """Where an export stands, as the one who asked for it sees it."""
+    """The state of an export as its requester sees it."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -27,7 +27,7 @@ class ExportStatus(StrEnum):
 
 
 class QueueStatus(StrEnum):
-    """Where an export's work stands; `failed` waits for another attempt, `dead_letter` has none left."""
+    """The state of an export's work; `failed` waits for another attempt, `dead_letter` has none left."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -46,7 +46,7 @@ TRANSITIONS: Final[Mapping[ExportStatus, frozenset[ExportStatus]]] = {
     ExportStatus.COMPLETED: _NOTHING,
     ExportStatus.FAILED: _NOTHING,
 }
-"""The export; back to pending while it waits for another attempt."""
+"""The export; it returns to pending while it waits for another attempt."""
 
 QUEUE_TRANSITIONS: Final[Mapping[QueueStatus, frozenset[QueueStatus]]] = {
     QueueStatus.QUEUED: frozenset({QueueStatus.LEASED, QueueStatus.RUNNING, QueueStatus.DEAD_LETTER}),
@@ -64,7 +64,7 @@ QUEUE_TRANSITIONS: Final[Mapping[QueueStatus, frozenset[QueueStatus]]] = {
 
 
 def check_transition(frm: str, to: ExportStatus | QueueStatus) -> None:
-    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
     if isinstance(to, QueueStatus):
         transitions.check_status(QUEUE_TRANSITIONS, QueueStatus(frm), to)
     else:
@@ -85,12 +85,12 @@ def destination_key(base_path: str | None, subpath: str | None, export_id: str) 
 
 
 def manifest_key(key: str) -> str:
-    """Where the manifest of the artefact at `key` goes: beside it, and after it."""
+    """Return the key of the manifest for the artefact at `key`: beside it, sorted after it."""
     return f"{key.removesuffix('.json')}.manifest.json"
 
 
 def check_subpath(path: str | None, name: str = "destination_subpath") -> str:
-    """`path` without empty or `.` segments, hence "" for none; `name` is what an InvalidInput calls it."""
+    """Return `path` without empty or `.` segments ("" for none); `name` identifies it in an InvalidInput."""
     segments = (path or "").split("/")
     if (path or "").startswith("/"):
         raise InvalidInput(f"{name} {path!r} is absolute", "leave out the leading slash")

@@ -1,7 +1,7 @@
-"""What a file system promises: who sees its changes, whether its inode numbers last, whether a database is safe on it.
+"""What a file system guarantees: visible changes, lasting inode numbers, safety for a database.
 
-It is judged by its kind, as the kernel's table of mounts names it (proc_pid_mountinfo(5)). A FUSE file system of an
-unknown kind promises nothing.
+The kind in the kernel's mount table decides (proc_pid_mountinfo(5)). A FUSE file system of an unknown kind guarantees
+nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NETWORK: Final = _split_kinds(
     "ceph glusterfs lustre beegfs fhgfs gpfs gfs gfs2 ocfs2 pvfs2 orangefs quobyte panfs wekafs cvfs acfs",
     "mfs moosefs lizardfs autofs",
 )
-"""`autofs` stands for what is not mounted yet, which is nearly always a server's folder."""
+"""`autofs` stands for a mount still to come, nearly always a server's folder."""
 _OF_A_HOST: Final = _split_kinds("9p virtiofs vboxsf vmhgfs prl_fs fakeowner osxfs drvfs wslfs")
-"""Folders of the machine that runs this one as a guest."""
+"""Folders of the host that runs this machine as a guest."""
 _HOST_FUSE: Final = _split_kinds("vmhgfs-fuse grpcfuse osxfs")
 _LOCAL_FUSE: Final = _split_kinds(
     "bindfs gocryptfs encfs cryfs securefs dislocker fuse-overlayfs overlayfs",
@@ -31,16 +31,16 @@ _LOCAL_FUSE: Final = _split_kinds(
     "squashfuse fuseiso archivemount lxcfs",
 )
 _POOLS: Final = _split_kinds("mergerfs mhddfs unionfs unionfs-fuse shfs")
-"""Several disks as one folder: the kernel sees what goes through it, and not all of them can hold a database."""
+"""Several disks as one folder: the kernel sees changes through it, and some cannot hold a database."""
 _MADE_UP_INODES: Final = _split_kinds("vfat msdos umsdos exfat davfs davfs2") | _OF_A_HOST
 _SMB: Final = _split_kinds("cifs smb2 smb3 smbfs")
 _LASTING_FUSE: Final = _split_kinds("glusterfs ceph ceph-fuse juicefs mfs moosefs lizardfs saunafs")
-"""Those whose servers keep a number for each file."""
+"""FUSE file systems whose servers keep a number for each file."""
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Keeping(StrEnum):
-    """Whether a file system can hold a database that one process at a time writes to."""
+    """Whether a file system can hold a database with one writing process at a time."""
 
     SAFE = "safe"
     DOUBTFUL = "doubtful"
@@ -62,7 +62,7 @@ class Mount(NamedTuple):
 
     @property
     def is_remote(self) -> bool:
-        """Whether others can change it unseen by this kernel."""
+        """Return whether others can change it without this kernel's notice."""
         if self.kind in _NETWORK or self.kind in _OF_A_HOST:
             return True
         name = _fuse_name(self.kind)
@@ -70,7 +70,7 @@ class Mount(NamedTuple):
 
     @property
     def has_lasting_inodes(self) -> bool:
-        """Whether a file has the same inode number after the next mount."""
+        """Return whether files keep their inode numbers over a remount."""
         name = _fuse_name(self.kind)
         if name is not None:
             return name in _LASTING_FUSE
@@ -80,7 +80,7 @@ class Mount(NamedTuple):
 
     @property
     def keeping(self) -> Keeping:
-        """Whether it can hold a database: locks and shared memory do not reach other machines over a network."""
+        """Return whether it can hold a database: locks and shared memory do not work across a network."""
         name = _fuse_name(self.kind)
         if self.kind in _OF_A_HOST or name in _HOST_FUSE or name in _POOLS:
             return Keeping.DOUBTFUL
@@ -88,12 +88,12 @@ class Mount(NamedTuple):
 
 
 def mounts_of(table: str) -> list[Mount]:
-    """The mounts that a table tells of, in its order; a line that cannot be read is passed over."""
+    """Return the mounts in a mount table, in its order; skip unreadable lines."""
     return [mount for line in table.splitlines() if (mount := _parse_mount(line)) is not None]
 
 
 def mount_above(path: str, mounts: Iterable[Mount]) -> Mount | None:
-    """The deepest mount above the absolute `path`; of equals the one mounted last, which hides the others."""
+    """Return the deepest mount above the absolute `path`; the last of equals, which hides the others."""
     found: Mount | None = None
     for mount in mounts:
         point = mount.point
@@ -105,7 +105,7 @@ def mount_above(path: str, mounts: Iterable[Mount]) -> Mount | None:
 
 
 def mount_of_device(major: int, minor: int, mounts: Iterable[Mount]) -> Mount | None:
-    """The mount of the device with these numbers, the last one when there are several."""
+    """Return the last mount of the device with these numbers."""
     device = f"{major}:{minor}"
     return next((mount for mount in reversed(list(mounts)) if mount.device == device), None)
 
@@ -124,6 +124,6 @@ def _unescape(point: str) -> str:
 
 
 def _fuse_name(kind: str) -> str | None:
-    """What calls itself so behind FUSE, empty when it has no name; None for what is not FUSE."""
+    """Return the FUSE type name, empty for none; None for what is not FUSE."""
     family, _, name = kind.partition(".")
     return name if family == "fuse" else None

@@ -1,4 +1,4 @@
-"""Which objects an automation picks up, and why it leaves the others alone."""
+"""Decide which objects an automation picks up, and say why it skips the others."""
 
 from __future__ import annotations
 
@@ -98,23 +98,23 @@ WORTH_KNOWING: Final = frozenset(
         Reason.FOLDER_WITH_CONTENT,
     }
 )
-"""What a person who put the object there would want to hear: reported as a skipped file."""
+"""Reasons that matter to the person who put the object there: reported as a skipped file."""
 
 _TEMPORARY_ENDINGS: Final = ("~", ".part", ".partial", ".crdownload", ".tmp", ".filepart", ".!qb")
 
 
 def explain_reason(reason: Reason) -> str:
-    """The reason as the second half of a sentence about the object."""
+    """Return the reason as the second half of a sentence about the object."""
     return _SENTENCES[reason]
 
 
 def explain_if_known(reason: str) -> str:
-    """As `explain`, of a reason that was stored; the word itself where a newer vvwatch wrote it."""
+    """Return the sentence for a stored reason, or the reason itself if a newer vvwatch wrote it."""
     return explain_reason(Reason(reason)) if reason in _SENTENCES else reason
 
 
 class Verdict(NamedTuple):
-    """Whether an object is picked up; `detail` adds what `reason` leaves open, or is empty."""
+    """Whether an object is picked up; `detail` adds to `reason`, or is empty."""
 
     accepted: bool
     reason: Reason
@@ -129,11 +129,11 @@ def _reject(reason: Reason, detail: str = "") -> Verdict:
 
 
 class ObjectFilter:
-    """The rules of an automation, or of an import job.
+    """The rules of an automation or an import job.
 
-    `prefix` is the plain beginning of a key (and may be a whole key), `pattern` a glob (see `globs`);
-    without `recursive` only direct children of the prefix count. What matches one of the globs `exclude`, or is
-    smaller or larger than the bounds, is left alone. Raises InvalidInput for an unusable pattern.
+    `prefix` is the literal start of a key (or a whole key), `pattern` a glob (see `globs`). Without `recursive` only
+    direct children of the prefix count. Objects that match an `exclude` glob, or lie outside the size bounds, are
+    skipped. Raises InvalidInput for an unusable pattern.
     """
 
     __slots__ = (
@@ -171,11 +171,14 @@ class ObjectFilter:
 
     @classmethod
     def of(cls, row: Any) -> ObjectFilter:
-        """The rules that a row of an automation or of an import job holds."""
+        """Return the rules in a row of an automation or an import job."""
         return cls(*rules_of(row))
 
     def verdict(self, obj: StorageObject) -> Verdict:
-        """What becomes of `obj`: the first rule of `name_verdict` that rejects it, or else its size or class."""
+        """Return the verdict on `obj`.
+
+        The first rule of `name_verdict` that rejects it, else its size or storage class.
+        """
         verdict = self.name_verdict(obj.key)
         if verdict.reason is Reason.FOLDER_MARKER and obj.key and obj.size_bytes:
             return _reject(Reason.FOLDER_WITH_CONTENT)
@@ -188,11 +191,11 @@ class ObjectFilter:
         return verdict
 
     def wants(self, obj: StorageObject) -> bool:
-        """Whether its name and its size are meant, whatever else is to be said of `obj`."""
+        """Return whether name and size of `obj` match, whatever else speaks against it."""
         return self.name_verdict(obj.key).accepted and self._size_verdict(obj.size_bytes).accepted
 
     def name_verdict(self, key: str) -> Verdict:
-        """What the name alone decides: marker, prefix, depth, whose folder it is, patterns, type, encoding."""
+        """Return the verdict on the name alone: marker, prefix, depth, housekeeping, patterns, type, encoding."""
         if not key or key.endswith("/"):
             return _reject(Reason.FOLDER_MARKER)
         if not key.startswith(self.prefix):
@@ -208,7 +211,7 @@ class ObjectFilter:
         return not self._is_left_out(key.rstrip("/")) if hides else self.name_verdict(key).accepted
 
     def skips(self, folder: str) -> bool:
-        """Whether everything below a folder (its key without a slash at the end) is excluded."""
+        """Return whether everything below a folder (key without its trailing slash) is excluded."""
         if not self._excluded or not folder.startswith(self.prefix):
             return False
         rest = self._rest(folder)
@@ -245,14 +248,14 @@ class ObjectFilter:
         return _ACCEPTED
 
     def _is_housekeeping(self, key: str) -> bool:
-        """What the prefix spells out was asked for: only the folders that it leaves open are judged."""
+        """Return whether a folder below the prefix is a system's own. The prefix itself was asked for."""
         first, last = self._folder, key.rfind("/")
         if self._partial:
             first = key.find("/", first) + 1 or last
         return last > first and _holds_housekeeping(key[first:last])
 
     def _is_temporary(self, key: str, name: str) -> bool:
-        """What the prefix spells out was asked for: only the segments that it leaves open are judged."""
+        """Return whether a segment below the prefix is temporary. Segments spelt out in the prefix were asked for."""
         hidden = not self._partial and key.startswith(".", self._folder)
         hidden = hidden or key.find("/.", self._folder) >= 0
         return hidden or name.startswith("~$") or name.lower().endswith(_TEMPORARY_ENDINGS)
@@ -265,7 +268,7 @@ def _reject_unsupported(name: str) -> Verdict:
 
 
 def rules_of(row: Any) -> tuple[Any, ...]:
-    """What `ObjectFilter` is made of, as a row of an automation or of an import job holds it."""
+    """Return the arguments of `ObjectFilter`, as a row of an automation or an import job holds them."""
     return (
         row.source_prefix,
         row.file_pattern,
@@ -277,7 +280,7 @@ def rules_of(row: Any) -> tuple[Any, ...]:
 
 
 def check_exclude(pattern: str) -> None:
-    """Raises InvalidInput, naming what is wrong, when `pattern` cannot be excluded."""
+    """Raises InvalidInput with the reason if `pattern` cannot be excluded."""
     if pattern.endswith("/") and pattern.strip("/"):
         folder = pattern.strip("/")
         raise InvalidInput(
@@ -288,7 +291,7 @@ def check_exclude(pattern: str) -> None:
 
 
 def check_rules(row: Mapping[str, Any]) -> None:
-    """Raises InvalidInput when rules, by the names of their columns, cannot be used."""
+    """Raises InvalidInput if rules, given by their column names, are unusable."""
     check_pattern(row["file_pattern"])
     for pattern in row["exclude_patterns"] or ():
         check_exclude(pattern)
@@ -306,7 +309,7 @@ def _holds_housekeeping(folder: str) -> bool:
 
 
 def _is_text(key: str) -> bool:
-    """False for a local name whose bytes are not UTF-8: it carries lone surrogates."""
+    """Return False for a local name whose bytes are not UTF-8: it carries lone surrogates."""
     try:
         key.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Which moments of a stretch of video are looked at: each shot in its middle, long ones more often."""
+"""Choose the frames of a video segment: the middle of each shot, several for long shots."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SHORTEST_SHOT_SECONDS: Final = 0.1
 
 
 def frame_times(start: float, end: float, shots: Sequence[float], most: int) -> tuple[float, ...]:
-    """Return at most `most` moments within [start, end), in order; `shots` are the changes of shot, in order.
+    """Return at most `most` moments within [start, end), in order; `shots` are shot changes, in order.
 
-    Each shot is looked at in its middle, the longest ones where there are more than `most`. Where there are fewer,
-    the long ones are looked at several times, evenly. A stretch without a length has one moment.
+    Each shot gives its middle; if there are more than `most` shots, only the longest ones do. If there are fewer,
+    long shots give several, evenly spaced. An empty stretch has one moment.
     """
     if most <= 0:
         return ()
@@ -34,7 +34,7 @@ def frame_times(start: float, end: float, shots: Sequence[float], most: int) -> 
 
 
 def _shots_within(start: float, end: float, shots: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the parts of [start, end) between changes of shot; a sliver belongs to its neighbour."""
+    """Return the parts of [start, end) between shot changes; a sliver joins its neighbour."""
     inner = shots[
         bisect_left(shots, start + _SHORTEST_SHOT_SECONDS) : bisect_right(shots, end - _SHORTEST_SHOT_SECONDS)
     ]

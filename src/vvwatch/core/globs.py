@@ -43,7 +43,7 @@ class Glob:
         self._paths = [_compile_steps(segments) for segments in alternatives if len(segments) > 1]
 
     def matches(self, path: str, name: str) -> bool:
-        """Whether the object at `path` (relative to the prefix) with the base name `name` is meant."""
+        """Return whether the object at `path` (relative to the prefix) with the base name `name` matches."""
         if self._name is not None and self._name(name):
             return True
         if not self._paths:
@@ -52,18 +52,18 @@ class Glob:
         return any(_walk_steps(steps, names) for steps in self._paths)
 
     def matches_all_below(self, folder: str) -> bool:
-        """Whether everything below the folder at this path is meant, however deep."""
+        """Return whether everything below the folder at this path matches, at any depth."""
         names = [segment for segment in folder.split("/") if segment]
         return any(steps[-1] is None and _walk_steps(steps, names) for steps in self._paths)
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises InvalidInput, naming what is wrong, when `pattern` cannot be used."""
+    """Raises InvalidInput with the reason if `pattern` is unusable."""
     Glob(pattern)
 
 
 def compile_cost(pattern: str) -> int:
-    """Return about how many microseconds it takes to compile `pattern`; 0 for one that cannot be used."""
+    """Return about how many microseconds `pattern` takes to compile; 0 if it is unusable."""
     try:
         alternatives = _expand_braces(pattern)
     except InvalidInput:
@@ -72,7 +72,7 @@ def compile_cost(pattern: str) -> int:
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """The patterns without braces that `pattern` stands for."""
+    """Return the patterns without braces that `pattern` stands for."""
     if not 0 < len(pattern) <= MAX_PATTERN_CHARACTERS:
         message = f"a pattern has 1 to {MAX_PATTERN_CHARACTERS} characters, not {len(pattern)}"
         raise InvalidInput(message, _HINT)
@@ -94,7 +94,7 @@ def _expand_braces(pattern: str) -> list[str]:
 
 
 def _split_segments(pattern: str, text: str) -> list[str]:
-    """The path segments of one alternative; a single one means that it matches the base name."""
+    """Return the path segments of one alternative; a single one matches the base name."""
     segments = text.split("/")
     if not segments[0] or not segments[-1]:
         raise InvalidInput(f"{pattern!r} starts or ends with a slash, so no object can match", _HINT)
@@ -106,7 +106,7 @@ def _split_segments(pattern: str, text: str) -> list[str]:
 
 
 def _split_tokens(pattern: str, segment: str) -> list[str]:
-    """The characters, escaped characters and classes of one segment."""
+    """Return the characters, escaped characters and classes of one segment."""
     tokens = _TOKEN.findall(segment)
     if "".join(tokens) != segment:
         raise InvalidInput(f"{pattern!r} has a bracket, brace or backslash without its counterpart", _HINT)
@@ -122,7 +122,7 @@ def _check_ranges(pattern: str, tokens: Sequence[str]) -> None:
 
 
 def _either_case(segment: list[str]) -> list[str]:
-    """The tokens with those after the last dot matching both cases."""
+    """Return the tokens, with those after the last dot matching both cases."""
     dots = [position for position, token in enumerate(segment) if token in {".", "\\."}]
     if not dots:
         return segment
@@ -137,27 +137,27 @@ def _match_both_cases(token: str) -> str:
 
 
 def _swap_case(item: str) -> str:
-    """The other case of the letters in one member of a class, as ranges."""
+    """Return the other case of the letters in one class member, as ranges."""
     ends = ((max(item[0], first), min(item[-1], last)) for first, last in ("AZ", "az"))
     return "".join(f"{low}-{high}".swapcase() for low, high in ends if low <= high)
 
 
 def _compile_segments(segments: Sequence[str]) -> Matches:
-    """Whether a name matches one of `segments`."""
+    """Return a test of whether a name matches one of `segments`."""
     expressions, _ = glob.translate(segments, flags=_FLAGS)
     return re.compile("|".join(expressions)).fullmatch
 
 
 def _compile_steps(segments: Sequence[str]) -> list[Matches | None]:
-    """A matcher per segment; None stands for `**`."""
+    """Return one matcher per segment; None stands for `**`."""
     return [None if segment == "**" else _compile_segments([segment]) for segment in segments]
 
 
 def _walk_steps(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
-    """Whether `steps` lead exactly through `names`.
+    """Return whether `steps` match `names` exactly.
 
-    When a step fails, only the latest `**` may take one name more: so the work is bounded by steps times
-    names, where one regular expression with several `**` takes exponential time on a hostile pattern.
+    When a step fails, only the latest `**` may take one name more. So the work is at most steps times names, where
+    one regular expression with several `**` takes exponential time on a hostile pattern.
     """
     step = name = retry_name = 0
     retry_step: int | None = None

@@ -1,7 +1,7 @@
-"""Folders that a NAS or a desktop keeps for itself: recycle bins, thumbnails, snapshots. What lies there is no media.
+"""Folders that a NAS or a desktop keeps for itself: recycle bins, thumbnails, snapshots. They hold no media.
 
-Names are compared exactly, but for those that systems without regard for case make. Plain words are left out, in
-whichever language: somebody may have named a folder of media so.
+Names are compared exactly, except those of systems that ignore case. Plain words in any language are left out,
+because they may name a folder of media.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _FILES: Final = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 
 
 def is_housekeeping(name: str) -> bool:
-    """Whether a folder of this name is one that a system keeps for itself."""
+    """Return whether a folder of this name belongs to the system."""
     return name in _EXACT or name.lower() in _ANY_CASE or _TRASH.fullmatch(name) is not None
 
 
 def is_housekeeping_file(name: str) -> bool:
-    """Whether a file of this name is one that a desktop leaves in every folder."""
+    """Return whether a file of this name is a desktop's own."""
     return name.lower() in _FILES

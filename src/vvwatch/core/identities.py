@@ -1,4 +1,4 @@
-"""Names of resources: random ones that sort by time, and declared ones that come from the configuration."""
+"""Resource ids: random ones that sort by time, and declared ones from the configuration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LATEST_MS: Final = (1 << 48) - 1
 
 
 def new_id(prefix: str, now: float, randomness: bytes) -> str:
-    """`<prefix>_` and 26 digits of a ULID; of two names with one prefix, the later made sorts later.
+    """Return `<prefix>_` and a 26-digit ULID; with one prefix, later ids sort later.
 
-    `now` is epoch seconds (its milliseconds count), `randomness` exactly 10 bytes.
+    `now` is epoch seconds (milliseconds count), `randomness` exactly 10 bytes.
     """
     if len(randomness) * 8 != _RANDOM_BITS:
         raise ValueError("an identity needs 10 random bytes")
@@ -24,18 +24,18 @@ def new_id(prefix: str, now: float, randomness: bytes) -> str:
 
 
 WHOLE: Final = -1
-"""The ordinal that stands for a media item as a whole, where it has no segments because it failed."""
+"""The ordinal of a whole media item that failed and so has no segments."""
 
 _SEGMENT: Final = re.compile(r"seg_([0-9]{1,18})_([0-9]{1,9}|whole)", re.ASCII)
 
 
 def segment_id(run_item_id: int, ordinal: int) -> str:
-    """The public name of one segment of one processed media item, or of all of it (`WHOLE`)."""
+    """Return the public id of one segment of one processed media item, or of all of it (`WHOLE`)."""
     return f"seg_{run_item_id}_{'whole' if ordinal == WHOLE else ordinal}"
 
 
 def segment_of(identity: str) -> tuple[int, int] | None:
-    """The item and the ordinal that `segment_id` was given; None for what it never gave."""
+    """Return the item and ordinal of a `segment_id`; None for any other text."""
     found = _SEGMENT.fullmatch(identity)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The state machines of an import job and of each file in it, and how a job ends."""
+"""The state machines of an import job and of its files, and how a job ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vvwatch.core import transitions
 
 
 class ImportStatus(StrEnum):
-    """Where an import job stands."""
+    """The state of an import job."""
 
     PENDING = "pending"
     SCANNING = "scanning"
@@ -21,7 +21,7 @@ class ImportStatus(StrEnum):
 
 
 class FileStatus(StrEnum):
-    """Where one file of an import job stands; `waiting` while the window that gathers it is open."""
+    """The state of one file of an import job; `waiting` until its window closes."""
 
     WAITING = "waiting"
     PENDING = "pending"
@@ -45,7 +45,7 @@ TRANSITIONS: Final[Mapping[ImportStatus, frozenset[ImportStatus]]] = {
     ImportStatus.FAILED: _NOTHING,
     ImportStatus.CANCELLED: _NOTHING,
 }
-"""The import job: one with a sealed manifest has nothing to scan, one without files nothing to import."""
+"""The import job: a sealed manifest skips scanning, a job without files skips importing."""
 
 FILE_TRANSITIONS: Final[Mapping[FileStatus, frozenset[FileStatus]]] = {
     FileStatus.WAITING: frozenset({FileStatus.PENDING}) | _FILE_ENDS,
@@ -54,11 +54,11 @@ FILE_TRANSITIONS: Final[Mapping[FileStatus, frozenset[FileStatus]]] = {
     FileStatus.FAILED: _NO_FILE,
     FileStatus.SKIPPED: _NO_FILE,
 }
-"""One file; a try that can be repeated leaves it pending."""
+"""One file; a retryable failure leaves it pending."""
 
 
 def check_transition(frm: str, to: ImportStatus | FileStatus) -> None:
-    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
     if isinstance(to, FileStatus):
         transitions.check_status(FILE_TRANSITIONS, FileStatus(frm), to)
     else:
@@ -66,9 +66,9 @@ def check_transition(frm: str, to: ImportStatus | FileStatus) -> None:
 
 
 def job_outcome(total: int, imported: int, failed: int, skipped: int) -> tuple[ImportStatus, str]:
-    """How a job whose files have all ended ends, and the event that tells it.
+    """Return the final status of a job whose files have all ended, and its event.
 
-    It fails only when it had files to import and every one of them failed; skipped files are no failure.
+    A job fails only if it had files to import and all of them failed; skipped files are no failure.
     """
     if failed and not imported and failed + skipped == total:
         return ImportStatus.FAILED, "import_job.failed"

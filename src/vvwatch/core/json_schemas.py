@@ -1,4 +1,4 @@
-"""Which JSON Schemas a prompt may have."""
+"""Validate the JSON Schemas of prompts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OF_NAMED: Final = frozenset({"$defs", "definitions", "dependentSchemas", "patte
 
 
 def check_json_schema(schema: Any) -> None:
-    """Raises InvalidInput unless `schema` describes an object, is sound, small and refers only to itself.
+    """Raises InvalidInput unless `schema` describes an object and is valid, small and self-contained.
 
-    Nothing is fetched, and the largest takes a few milliseconds.
+    Nothing is fetched; the largest schema takes a few milliseconds.
     """
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise InvalidInput('the root of a prompt\'s JSON Schema must have "type": "object"')
@@ -33,9 +33,9 @@ def check_json_schema(schema: Any) -> None:
 
 
 def find_misfit(schema: Any, sample: Any) -> str | None:
-    """Return why `schema` is none, or `sample` does not fit it; None when it does. Nothing is fetched.
+    """Return why `schema` is invalid or `sample` does not fit it; None when it does. Nothing is fetched.
 
-    A schema can be made so that this takes for ever: whoever got it from outside needs a way to end it.
+    A hostile schema can make this run for ever: callers with untrusted schemas need a way to end it.
     """
     try:
         check_json_schema(schema)
@@ -48,7 +48,7 @@ def find_misfit(schema: Any, sample: Any) -> str | None:
 
 
 def _compile(schema: dict[str, Any]) -> Draft202012Validator:
-    """Return what holds values against the schema; patterns and references are looked at on the way."""
+    """Return a validator for the schema; it checks patterns and references."""
     try:
         return Draft202012Validator(schema, offline=True)
     except ValidationError as error:
@@ -63,7 +63,7 @@ def _describe_place(path: list[str | int]) -> str:
 
 
 def _check_size(schema: dict[str, Any]) -> None:
-    """Depth comes first: what is nested too deeply cannot even be written."""
+    """Check the depth first: a schema nested too deeply cannot even be serialized."""
     if _measure_depth(schema) > _DEEPEST:
         raise InvalidInput(f"a JSON Schema may have {_DEEPEST} levels, and this has more", "make it flatter")
     if (length := _measure_length(schema)) > _LONGEST:
@@ -72,14 +72,14 @@ def _check_size(schema: dict[str, Any]) -> None:
 
 
 def _check_names(schema: dict[str, Any]) -> None:
-    """Fields are addressed by paths such as scene.people[].name, so no name may hold what divides them."""
+    """Reject names with the characters that separate paths such as scene.people[].name."""
     for name in _iter_names(schema):
         if not name or _NOT_IN_NAMES & set(name):
             raise InvalidInput(f"{name[:100]!r} cannot be the name of a field", "leave out . [ and ]")
 
 
 def _iter_names(schema: dict[str, Any]) -> Iterator[str]:
-    """Return the names of all fields, in whatever part of the schema."""
+    """Yield the names of all fields in all parts of the schema."""
     waiting: list[Any] = [schema]
     while waiting:
         part = waiting.pop()

@@ -1,4 +1,4 @@
-"""API keys: their form, what is kept of them, and what they allow."""
+"""API keys: their format, their stored form, and their scopes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORM: Final = re.compile(rf"{_START}[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 class Scope(StrEnum):
-    """What a key may do; each scope includes those before it."""
+    """A key's permission; each scope includes those before it."""
 
     SEARCH = "search"
     READ = "read"
@@ -26,22 +26,22 @@ _RANKS: Final[dict[str, int]] = {scope: rank for rank, scope in enumerate(Scope)
 
 
 def allows_scope(granted: Iterable[str], needed: Scope) -> bool:
-    """Whether one of the `granted` scopes is `needed` or above it; an unknown scope grants nothing."""
+    """Return whether one of the `granted` scopes includes `needed`; an unknown scope grants nothing."""
     return any(_RANKS.get(scope, -1) >= _RANKS[needed] for scope in granted)
 
 
 def format_key(randomness: bytes) -> str:
-    """The key made of exactly 24 random bytes."""
+    """Return the key made of exactly 24 random bytes."""
     if len(randomness) != _RANDOM_BYTES:
         raise ValueError(f"a key needs {_RANDOM_BYTES} random bytes")
     return _START + randomness.hex()
 
 
 def has_valid_format(text: str) -> bool:
-    """Whether `text` can be a key at all."""
+    """Return whether `text` has the format of a key."""
     return _FORM.fullmatch(text) is not None
 
 
 def digest_key(key: str) -> str:
-    """What is stored of a key: its SHA-256 in hex. Keys are random, so there is nothing to guess."""
+    """Return the stored form of a key: its SHA-256 in hex. Keys are random, so nothing can be guessed."""
     return hashlib.sha256(key.encode()).hexdigest()

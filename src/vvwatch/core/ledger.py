@@ -1,4 +1,4 @@
-"""What a listing holds that the ledger does not: identity alone decides, never an order of keys or times."""
+"""Compare a listing with the ledger by identity alone, never by the order of keys or times."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _key: Final = itemgetter(0)
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """The objects of a listing by what the ledger knows of them, in the order of the listing."""
+    """The objects of a listing, in its order, by what the ledger knows of them."""
 
     created: list[StorageObject]
-    """Keys that were never recorded."""
+    """Objects whose keys the ledger does not have."""
     modified: list[StorageObject]
-    """Keys that were recorded with other versions only."""
+    """Objects whose keys the ledger has with other versions only."""
     known: int
-    """How many keys were recorded with exactly the listed version."""
+    """The number of keys that the ledger has with exactly the listed version."""
 
 
 def diff_listing(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]]) -> Diff:
-    """`listed` held against `recorded` pairs of key and version.
+    """Return the difference between `listed` and `recorded` pairs of key and version.
 
-    `recorded` need hold only the pairs whose key lies in `listed`. An object listed twice counts once, with
-    its last version. Almost every object of a sweep is known: that case costs one look into a dictionary.
-    Versions of files are equal as `is_same_version` has it.
+    `recorded` needs only the pairs whose key is in `listed`. Of an object listed twice the last version counts.
+    Nearly all objects of a full scan are known: such an object costs one dictionary lookup. File versions compare by
+    `is_same_version`.
     """
     versions = dict(recorded)
     if len(versions) == len(recorded):
@@ -47,7 +47,7 @@ def diff_listing(listed: Sequence[StorageObject], recorded: Collection[tuple[str
 
 
 def _without_same(unknown: list[StorageObject], recorded: Collection[tuple[str, str]]) -> list[StorageObject]:
-    """Those whose version was not recorded in another form either: by time and size alone, say."""
+    """Return the objects whose version is not recorded in another form either, such as by time and size alone."""
     keys = {obj.key for obj in unknown}
     others: dict[str, list[str]] = {}
     for key, version in recorded:
@@ -64,7 +64,7 @@ def _without_same(unknown: list[StorageObject], recorded: Collection[tuple[str, 
 
 
 def join_diffs(differences: Iterable[Diff]) -> Diff:
-    """One difference for several listings; an object that is new in two of them counts once, as the last has it."""
+    """Return one difference for several listings; of an object that is new in two of them the last form counts."""
     created: dict[str, StorageObject] = {}
     modified: dict[str, StorageObject] = {}
     known = 0

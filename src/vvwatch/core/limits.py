@@ -1,7 +1,7 @@
-"""How often an endpoint may be asked: turns in time, calls in flight, and how nodes that share it divide them.
+"""Rate limits of an endpoint: turns in time, calls in flight, and how nodes share them.
 
-Requests and tokens a minute are one thing here: time. A call takes as many seconds of the schedule as it is a part of
-what a minute allows, and no two calls take the same second. So nodes can share a schedule by taking stretches of it.
+Requests and tokens per minute are both counted as time. A call takes seconds of the schedule in proportion to its
+share of the minute's allowance, and no two calls share a second. So nodes share a schedule by taking spans of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MARGIN: Final = 1.01
 """Requests travel for different times; without a margin one too many would arrive in some minute."""
 
 LATE_SECONDS: Final = 0.1
-"""A turn that comes so late is not lost: the calls after it catch up."""
+"""A turn this late is not lost: later calls catch up."""
 
 LEASED_LATE_SECONDS: Final = 0.5
 """The same of a stretch that a database has to hand out first; still less than the margin of a minute."""
@@ -26,14 +26,14 @@ LEASED_LATE_SECONDS: Final = 0.5
 _ROUNDING_SECONDS: Final = 1e-3
 
 LEASE_SECONDS: Final = 15.0
-"""The slots of a node that does not renew its lease are given to others after so long."""
+"""The slots of a node that does not renew its lease go to others after this time."""
 
 MOST_PATIENCE_SECONDS: Final = 86_400.0
-"""An endpoint that asks for more patience is asked again after so much."""
+"""The longest pause that an endpoint's request is honoured for."""
 
 
 def seconds_of(rates: Rates, tokens: int) -> float:
-    """Return how many seconds of the schedule a call of so many tokens takes; 0 where nothing is limited."""
+    """Return how many seconds of the schedule a call of so many tokens takes; 0 without a limit."""
     minutes = [1 / rates.requests_per_minute] if rates.requests_per_minute else []
     if rates.tokens_per_minute:
         minutes.append(max(tokens, 0) / rates.tokens_per_minute)
@@ -42,9 +42,9 @@ def seconds_of(rates: Rates, tokens: int) -> float:
 
 @dataclass(slots=True)
 class Turns:
-    """A stretch of the schedule: the next call takes of it from `next_at` on, and none beyond `until`.
+    """A span of the schedule: the next call takes time from `next_at` on, none beyond `until`.
 
-    What was not used for `late_seconds` is lost.
+    Time unused for `late_seconds` is lost.
     """
 
     next_at: float = -inf
@@ -52,7 +52,7 @@ class Turns:
     late_seconds: float = LATE_SECONDS
 
     def begins_at(self, now: float, seconds: float) -> float | None:
-        """Return when a call that takes so many seconds may begin; None when the stretch has no room for it."""
+        """Return when a call that takes so many seconds may begin; None when the span has no room."""
         at = max(self.next_at, now - self.late_seconds)
         return max(at, now) if at + seconds <= self.until + _ROUNDING_SECONDS else None
 
@@ -63,9 +63,9 @@ class Turns:
 
 @dataclass(slots=True)
 class InFlight:
-    """The calls under way, and how many there may be: fewer for a while after the endpoint asked for patience.
+    """The calls in flight and their limit, lower for a while after the endpoint asks for patience.
 
-    The first call after that goes alone, and each that ends well lets one more go beside it.
+    The first call after that goes alone; each success allows one more.
     """
 
     most: int
@@ -89,10 +89,10 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a node needs of a schedule that it shares.
+    """What a node needs of a shared schedule.
 
-    `in_flight` calls are under way here; it `wants` to have so many under way at once. `seconds` of the schedule are
-    to be its own, and begin `after_seconds`: so long an answer takes. The endpoint asked it for `patience_seconds`.
+    `in_flight` calls are running here; it `wants` that many at once. It asks for `seconds` of the schedule, beginning
+    `after_seconds`, the duration of a request for a lease. `patience_seconds`: the pause that the endpoint asked for.
     """
 
     in_flight: int
@@ -104,7 +104,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a node got. It may have `slots` calls under way; the schedule is its own from `begins_at` to `ends_at`.
+    """What a node received: `slots` calls in flight, and the schedule from `begins_at` to `ends_at`.
 
     Nobody calls before `held_until`. Moments are epoch seconds; `ends_at` is None when it asked for no time.
     """
@@ -116,9 +116,9 @@ class Lease:
 
 
 def share_slots(most: int, wants: Mapping[str, int]) -> dict[str, int]:
-    """Divide `most` slots: everybody gets as many as the others, or what it wants where that is less.
+    """Divide `most` slots evenly; nobody gets more than it wants.
 
-    What cannot be divided goes to the first of those that want more, in the order of `wants`.
+    The remainder goes to the first that want more, in the order of `wants`.
     """
     shares = dict.fromkeys(wants, 0)
     while most > 0 and (hungry := [name for name, want in wants.items() if shares[name] < want]):
@@ -131,5 +131,5 @@ def share_slots(most: int, wants: Mapping[str, int]) -> dict[str, int]:
 
 
 def bounded_patience(seconds: float) -> float:
-    """Return for how long to wait when an endpoint says so many seconds: never less than 0, never more than a day."""
+    """Return the pause for a requested number of seconds: at least 0, at most a day."""
     return min(seconds, MOST_PATIENCE_SECONDS) if seconds > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Keys and prefixes that came from outside, before anything is looked up with them; the addresses of objects."""
+"""Check keys and prefixes from outside, and build the addresses of objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_KEY_BYTES: Final = 4_096
 
 
 def normal_prefix(prefix: str) -> str:
-    """`prefix` as it is stored: just as it came, since slashes and Unicode forms distinguish keys.
+    """Return `prefix` as it is stored: unchanged, because slashes and Unicode forms distinguish keys.
 
     Raises InvalidInput for a NUL, a `..` segment, text that is not UTF-8, or more than 4,096 bytes.
     """
@@ -25,7 +25,7 @@ def normal_prefix(prefix: str) -> str:
 
 
 def check_key(key: str) -> None:
-    """Raises InvalidInput when no object can stand at `key`."""
+    """Raises InvalidInput if no object can have this key."""
     if not key:
         raise InvalidInput("an object's key cannot be empty")
     _check_text(key, "key")
@@ -44,20 +44,20 @@ def _check_text(text: str, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What the addresses of all objects of a location begin with; behind it stands the key, percent-`encoded` or raw.
+    """The start of all object addresses of a location; the key follows, percent-`encoded` or raw.
 
-    Equal for two connectors that meet at the same objects.
+    Two connectors to the same objects have equal addresses.
     """
 
     base: str
     encoded: bool
 
     def of(self, key: str) -> str:
-        """The address of the object at `key`."""
+        """Return the address of the object at `key`."""
         return self.base + (quote(key) if self.encoded else key)
 
     def key_at(self, address: str) -> str | None:
-        """The key of the object at `address`, empty for the location itself; None for one that is not in it."""
+        """Return the key of the object at `address`, empty for the location itself; None outside the location."""
         if address == self.base.removesuffix("/"):
             return ""
         if not address.startswith(self.base):
@@ -67,25 +67,25 @@ class Address:
 
 
 def s3_address(bucket: str, endpoint_url: str = "") -> Address:
-    """Of a bucket of S3 itself, or of the compatible store at `endpoint_url`."""
+    """Return the address of a bucket of S3 itself, or of the compatible store at `endpoint_url`."""
     return _bucket_address("s3", bucket, endpoint_url)
 
 
 def gcs_address(bucket: str, endpoint_url: str = "") -> Address:
-    """Of a bucket of Google Cloud Storage itself, or of the store at `endpoint_url`."""
+    """Return the address of a bucket of Google Cloud Storage itself, or of the store at `endpoint_url`."""
     return _bucket_address("gs", bucket, endpoint_url)
 
 
 def azure_address(storage_account: str, container: str, endpoint_url: str = "") -> Address:
-    """Of a container of an Azure storage account, at its public address or at `endpoint_url`."""
+    """Return the address of an Azure container, at its public address or at `endpoint_url`."""
     account = endpoint_url or f"https://{storage_account}.blob.core.windows.net"
     return Address(f"{account.rstrip('/')}/{container}/", encoded=True)
 
 
 def addresses_of(provider: str, location: Mapping[str, Any]) -> tuple[Address, ...]:
-    """What a person may call the objects of a connector of an object store, its own address first; none of a folder.
+    """Return the addresses by which people name the objects of a connector, its own first; none for a folder.
 
-    `location` is what the connector's row keeps of where its objects are.
+    `location` is the connector row's location.
     """
     endpoint_url = location.get("endpoint_url", "")
     found: tuple[Address, ...] = ()
@@ -99,7 +99,7 @@ def addresses_of(provider: str, location: Mapping[str, Any]) -> tuple[Address, .
 
 
 def _bucket_address(scheme: str, bucket: str, endpoint_url: str) -> Address:
-    """Equal names of buckets of two stores never meet."""
+    """Return a bucket's address; it includes the endpoint, so equal bucket names of two stores stay apart."""
     if endpoint_url:
         return Address(f"{endpoint_url.rstrip('/')}/{bucket}/", encoded=True)
     return Address(f"{scheme}://{bucket}/", encoded=False)

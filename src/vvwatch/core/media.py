@@ -1,4 +1,4 @@
-"""What a processor says about media: the values that travel from a processor to the store and the export."""
+"""Processing results: the values that travel from a processor to the store and the export."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FIXED_SECONDS = 10
-"""How long a fixed segment is when nobody says."""
+"""The default length of a fixed segment."""
 
 
 def with_lengths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Run settings in which each fixed segmentation has a length."""
+    """Return run settings in which each fixed segmentation has a length."""
     missing = {
         f"{kind}_segment_duration": FIXED_SECONDS
         for kind in ("video", "audio")

@@ -1,4 +1,4 @@
-"""What calls cost, what they may cost, and what a run will cost: figures only, in US dollars and tokens."""
+"""Prices, usage and forecasts, in US dollars and tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_TOKENS: Final = 10**12
 
 
 class CallStatus(StrEnum):
-    """How a call stands: `started` is one of which nobody knows yet how it ended."""
+    """The state of a call; the outcome of a `started` one is still unknown."""
 
     STARTED = "started"
     COMPLETED = "completed"
@@ -22,16 +22,16 @@ class CallStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call used. `cost_usd` None: nobody knows the price, which is not zero."""
+    """The use of a call. `cost_usd` None: the price is unknown, which is not zero."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
 
     def bounded(self) -> Usage:
-        """Return it as it can be counted, whatever a program or an endpoint says that it used.
+        """Return it within countable bounds, whatever a program or an endpoint reports.
 
-        No figure is less than nothing, or so large that sums of them do not fit; a cost that is no amount is unknown.
+        No figure is negative or so large that sums overflow; a cost that is not a number is unknown.
         """
         cost = self.cost_usd
         if cost is not None:
@@ -45,21 +45,21 @@ def _bound_tokens(count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs, in US dollars: per million tokens in and out, and per call."""
+    """The price of a model in US dollars: per million tokens in and out, and per call."""
 
     input_usd_per_million: float = 0.0
     output_usd_per_million: float = 0.0
     usd_per_call: float = 0.0
 
     def cost_of(self, input_tokens: int, output_tokens: int) -> float:
-        """Return what one call of so many tokens costs."""
+        """Return the cost of one call of so many tokens."""
         by_tokens = input_tokens * self.input_usd_per_million + output_tokens * self.output_usd_per_million
         return self.usd_per_call + by_tokens / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a run is to process: media of one type, so many, so long, cut into so many segments at most."""
+    """The media of one type that a run processes: their number, length and possible segment counts."""
 
     media_type: str
     items: int
@@ -70,7 +70,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run will need at most. `cost_usd` None: a price is unknown, which is not zero."""
+    """The most that a run will need. `cost_usd` None: a price is unknown, which is not zero."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -79,7 +79,7 @@ class Forecast:
 
 
 def sum_forecasts(forecasts: Iterable[Forecast]) -> Forecast:
-    """Return the sum; its cost is unknown where one of them is."""
+    """Return the sum; its cost is unknown if one of them is."""
     each = list(forecasts)
     costs = [forecast.cost_usd for forecast in each if forecast.cost_usd is not None]
     return Forecast(

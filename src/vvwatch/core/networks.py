@@ -1,6 +1,6 @@
-"""Which IP addresses a URL that somebody else chose may lead to: the special-purpose networks, and what is never asked.
+"""Which IP addresses a URL from outside may lead to, by the table of special-purpose networks.
 
-The table is IANA's, written out: `ipaddress.is_global` of the running Python differs between patch releases.
+The table is a copy of IANA's: `ipaddress.is_global` differs between Python patch releases.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ NEVER: Final[tuple[tuple[str, str], ...]] = (
     ("fe80::/10", "link-local"),
     ("ff00::/8", "multicast"),
 )
-"""Networks that no option opens: what asks there gets this machine's identity, or asks nobody in particular."""
+"""Networks that no option opens: requests there reveal this machine's identity, or address nobody in particular."""
 
 PRIVATE: Final[tuple[Network, ...]] = tuple(
     map(
@@ -90,7 +90,7 @@ PRIVATE: Final[tuple[Network, ...]] = tuple(
         ),
     )
 )
-"""The networks of one's own: private, shared, loopback and unique local."""
+"""Private networks: private, shared, loopback and unique local."""
 
 _SPECIAL: Final = tuple(ip_network(network) for network, _, _ in SPECIAL)
 _NEVER: Final = tuple(ip_network(network) for network, _ in NEVER)
@@ -123,9 +123,9 @@ class Reach(StrEnum):
 
 
 def classify_address(address: Address, allow_networks: tuple[Network, ...] = ()) -> Reach:
-    """Where `address` leads, and what IPv4 address a system or a router may make of it.
+    """Return where `address` leads, including the IPv4 addresses that a system or router may derive from it.
 
-    `ALLOWED` is what only `allow_networks` permits. Nothing permits `NEVER`.
+    `ALLOWED` needs an entry in `allow_networks`. Nothing permits `NEVER`.
     """
     meant = tuple(_embedded_addresses(address))
     if any(_is_within(each, _NEVER) for each in (address, *meant)) or not _AGENTS.isdisjoint(
@@ -139,7 +139,7 @@ def classify_address(address: Address, allow_networks: tuple[Network, ...] = ())
 
 
 def is_loopback(address: str) -> bool:
-    """Whether `address` is a number of this machine that no other can reach; False for what is no address."""
+    """Return whether `address` is a loopback address of this machine; False for no address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
@@ -148,9 +148,9 @@ def is_loopback(address: str) -> bool:
 
 
 def parse_network(text: str) -> Network:
-    """Return the network that `text` names; an address is a network of its own.
+    """Return the network that `text` names; an address is a network of one.
 
-    Raises InvalidInput for what is none, is broader than any private network, or is never asked.
+    Raises InvalidInput if it is none, is broader than any private network, or is never allowed.
     """
     try:
         network = ip_network(text, strict=False)
@@ -168,17 +168,17 @@ def parse_network(text: str) -> Network:
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """Where URLs that users choose may lead: to public addresses on https, and to what is allowed besides."""
+    """Where URLs from users may lead: public addresses on https, and explicitly allowed networks."""
 
     allow_http: bool = False
     allow_networks: tuple[Network, ...] = ()
 
     def reach(self, address: str) -> Reach:
-        """Where a number leads, as a resolver gives it. Raises ValueError for what is no number."""
+        """Return where an IP address from a resolver leads. Raises ValueError if it is none."""
         return classify_address(ip_address(address.partition("%")[0]), self.allow_networks)
 
     def reach_of_host(self, host: str) -> Reach:
-        """Where a host leads as far as its spelling tells: `PUBLIC` for names that have to be resolved."""
+        """Return where the spelling of a host leads; `PUBLIC` for names that need a resolver."""
         name = host.lower().rstrip(".")
         if name == "localhost" or name.endswith(".localhost"):
             own = (self.reach("127.0.0.1"), self.reach("::1"))
@@ -190,7 +190,7 @@ class AddressPolicy:
 
 
 PUBLIC_ONLY: Final = AddressPolicy()
-"""On https, to public addresses, and nowhere else."""
+"""Public addresses on https only."""
 
 
 def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:
@@ -202,13 +202,16 @@ def _is_subnet(network: Network, other: Network) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether it is a host's on the Internet: IPv6 beyond 2000::/3 is not given out."""
+    """Return whether it is an Internet host's: IPv6 outside 2000::/3 is not allocated."""
     is_unicast = isinstance(address, IPv4Address) or address in _UNICAST
     return is_unicast and not _is_within(address, _SPECIAL)
 
 
 def _embedded_addresses(address: Address) -> Iterator[Address]:
-    """What a connection to `address` may reach: what IPv4 address it carries, and itself unless it only carries."""
+    """Yield the addresses that a connection may reach.
+
+    An embedded IPv4 address, and itself unless it only embeds one.
+    """
     if isinstance(address, IPv4Address):
         yield address
         return
@@ -225,7 +228,7 @@ def _embedded_addresses(address: Address) -> Iterator[Address]:
 
 
 def _hidden_addresses(address: Address) -> Iterator[IPv4Address]:
-    """Each IPv4 address that a NAT64 with a prefix of its own (RFC 6052) or ISATAP could find in `address`."""
+    """Yield each IPv4 address that a NAT64 with its own prefix (RFC 6052) or ISATAP could derive from `address`."""
     if isinstance(address, IPv4Address):
         return
     bits = int(address)

@@ -1,4 +1,4 @@
-"""What a store holds, and which of it can be media."""
+"""Stored objects, and which of them can be media."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class StorageObject(NamedTuple):
     modified_at: float
     changed_at: float
     archived: bool = False
-    """In a storage class that must be restored before it can be read."""
+    """The object must be restored before it can be read."""
 
 
 def base_name(key: str) -> str:
-    """The part of `key` after its last slash; empty for a folder marker."""
+    """Return the part of `key` after its last slash; empty for a folder marker."""
     return key.rpartition("/")[2]
 
 
 def extension(key: str) -> str:
-    """The lower-case extension of `key` without its dot, or an empty string."""
+    """Return the lower-case extension of `key` without its dot, or an empty string."""
     name = base_name(key)
     stem, dot, suffix = name.rpartition(".")
     return suffix.lower() if dot and stem else ""
 
 
 def media_type(key: str) -> MediaType | None:
-    """`video`, `audio` or `image` by the extension of `key`; None when it is none of them."""
+    """Return `video`, `audio` or `image` by the extension of `key`; None for none of them."""
     return MEDIA_TYPES.get(extension(key))

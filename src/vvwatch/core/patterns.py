@@ -1,4 +1,4 @@
-"""Patterns that are written as a regular expression, which a glob is not: allowed, and matching next to nothing."""
+"""Detect patterns written as regular expressions: allowed as globs, but they match next to nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HINT: Final = 'a pattern is a glob: "*.jpg", "*.{mp4,mov}", "IMG_*.jpg", "2026/*
 
 
 def regular_expression_in(pattern: str) -> str:
-    """What makes a pattern look like a regular expression, in words; empty for one that looks like a glob."""
+    """Return what makes a pattern look like a regular expression, for people; empty if it looks like a glob."""
     found = [sign for expression, sign in _SIGNS if expression.search(pattern)]
     if not found:
         return ""

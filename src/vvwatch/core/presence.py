@@ -1,4 +1,4 @@
-"""What a sweep saw, kept so small that a million keys take two megabytes; and when a sweep proves that more is gone."""
+"""Remember the keys that a full scan saw, in 2 MB per million, and judge whether missing keys are gone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _highest: Final = attrgetter("highest")
 
 
 class KeySpan(NamedTuple):
-    """A part of a ledger that was seen: the first and the last key of it, and how many rows."""
+    """A seen part of a ledger: its first key, last key and number of rows."""
 
     lowest: str
     highest: str
@@ -25,10 +25,10 @@ class KeySpan(NamedTuple):
 
 
 class SeenKeys:
-    """Which keys of a ledger were seen, in whatever order: it forgets none, and takes a few for seen that were not.
+    """The keys that a scan saw, in any order: a Bloom filter with one hash, plus spans seen whole.
 
-    Of `expected` keys it takes at most one in sixteen so, and more when more come. `salt` decides which: with another
-    one, in the next sweep, it is others.
+    It never forgets a key, but reports at most one in sixteen unseen keys as seen (more if more than `expected`
+    come). `salt` decides which, so another scan misjudges other keys.
     """
 
     def __init__(self, expected: int, salt: int) -> None:
@@ -44,17 +44,17 @@ class SeenKeys:
 
     @property
     def last_key(self) -> str:
-        """The last of all keys that were seen, in order."""
+        """The greatest key seen."""
         return max((stretch.highest for stretch in self._stretches), default="")
 
     def cover(self, lowest: str, highest: str, rows: int) -> None:
-        """Note that every key of the ledger from `lowest` to `highest` was seen, of which it has so many rows."""
+        """Record that the scan saw all `rows` ledger rows from `lowest` to `highest`."""
         self._covered.append((lowest, highest))
         self._reach = None
         self._stretches.append(KeySpan(lowest, highest, rows))
 
     def add(self, keys: Collection[str], rows: int) -> None:
-        """Note `keys`, of which the ledger has so many rows."""
+        """Record `keys`, which have `rows` rows in the ledger."""
         table, mask, salt = self._table, self._mask, self._salt
         for key in keys:
             place = (hash(key) * salt >> _LOW_BITS) & mask
@@ -63,7 +63,7 @@ class SeenKeys:
             self._stretches.append(KeySpan(min(keys), max(keys), rows))
 
     def absent(self, keys: Iterable[str]) -> set[str]:
-        """Those of `keys` that were certainly not seen."""
+        """Return those of `keys` that the scan certainly did not see."""
         table, mask, salt = self._table, self._mask, self._salt
         unmarked = {
             key
@@ -78,18 +78,18 @@ class SeenKeys:
         }
 
     def at_least(self) -> int:
-        """How many different rows were certainly seen; all of them where those that came together lay apart."""
+        """Return a lower bound of the rows seen; exact if the spans do not overlap."""
         return most_disjoint_rows(self._stretches)
 
 
 def _merge_covered(covered: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """The beginnings of what is covered, and how far it reaches that begins there or before."""
+    """Return the sorted starts of the covered spans, and the greatest end of all spans up to each."""
     in_order = sorted(covered)
     return [lowest for lowest, _ in in_order], list(accumulate((highest for _, highest in in_order), max))
 
 
 def most_disjoint_rows(stretches: Iterable[KeySpan]) -> int:
-    """The most rows that some of these stretches hold of which no two overlap: so many differ for certain."""
+    """Return the most rows in any set of spans that do not overlap: so many rows certainly differ."""
     ends: list[str] = []
     best = [0]
     for lowest, highest, rows in sorted(stretches, key=_highest):
@@ -100,9 +100,9 @@ def most_disjoint_rows(stretches: Iterable[KeySpan]) -> int:
 
 
 def explain_doubt(listed: int, seen: int, missing: int) -> str:
-    """Why a whole listing proves nothing about what it lacks; empty when it does.
+    """Return why a complete listing does not prove a loss; empty when it does.
 
-    `listed` objects came at all; of the live ones `seen` were among them, and `missing` were not.
+    `listed` counts all listed objects; of the live ones `seen` were listed and `missing` were not.
     """
     if missing and not listed:
         known = "1 object is" if missing == 1 else f"{missing:,} objects are"

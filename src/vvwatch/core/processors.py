@@ -1,4 +1,4 @@
-"""Which processors there are, and which of them a `processing_model` names."""
+"""The configured processors, and which one a `processing_model` selects."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Final
 from vvwatch.errors import ModelNotConfigured
 
 TECHNICAL: Final = "technical"
-"""The processor that is always there and needs no configuration."""
+"""The built-in processor, which needs no configuration."""
 
 TECHNICAL_PROMPT_ID: Final = "prompt_technical"
-"""The prompt that the built-in processor answers; it asks for measurements, which no model can make."""
+"""The prompt of the built-in processor; it asks for measurements, which no model can make."""
 
 NOBODY: Final = ""
-"""The processor of a run whose model nobody answers to: its items fail with that reason."""
+"""The processor name of a run whose model no processor serves: its items fail with that reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What an endpoint allows: requests and tokens a minute, None for any number, and calls in flight."""
+    """The limits of an endpoint: requests and tokens per minute (None: unlimited), and calls in flight."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -31,10 +31,10 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class ProcessorInfo:
-    """What is known of a processor without asking it: its name, its type, the models it answers to.
+    """The static facts of a processor: its name, type and models.
 
-    `models` are globs over model names. `transcribes` and `embeds_images`: whether it does what a run may ask for by
-    `enable_transcription` and `enable_image_embedding`.
+    `models` are globs over model names. `transcribes` and `embeds_images`: whether it supports `enable_transcription`
+    and `enable_image_embedding`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ProcessorInfo:
     embeds_images: bool = False
 
     def not_done(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Return what a run's settings ask for and this processor does not do: feature to reason."""
+        """Return the settings of a run that this processor does not support: feature to reason."""
         words = {
             "transcription": "" if self.transcribes else "does not transcribe speech",
             "image_embedding": "" if self.embeds_images else "makes no image embeddings",
@@ -68,7 +68,7 @@ def explain_undone(not_done: Mapping[str, str] | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ProcessorNames:
-    """The configured processors by name, and which one runs a prompt when nobody says."""
+    """The configured processors by name, and the default."""
 
     infos: Mapping[str, ProcessorInfo] = field(
         default_factory=lambda: {TECHNICAL: ProcessorInfo(TECHNICAL, TECHNICAL)}
@@ -76,11 +76,11 @@ class ProcessorNames:
     default: str = TECHNICAL
 
     def choose(self, model: str | None, prompt_id: str | None = None) -> ProcessorInfo:
-        """Return the processor that a `processing_model` names: by its own name, else by its models.
+        """Return the processor for a `processing_model`: by its own name, else by its models.
 
-        Without a model it is the default, and for the built-in prompt the built-in processor. A model matches the
-        first processor, in the order of the configuration, one of whose globs it fits. Raises ModelNotConfigured for a
-        name that nobody answers to, with what there is to choose from.
+        Without a model it is the default, and for the built-in prompt the built-in processor. A model selects the
+        first processor, in configuration order, with a matching glob. Raises ModelNotConfigured, with the choices, if
+        none serves it.
         """
         found = self.find(model, prompt_id)
         if found is None:
@@ -92,7 +92,7 @@ class ProcessorNames:
         return found
 
     def find(self, model: str | None, prompt_id: str | None = None) -> ProcessorInfo | None:
-        """Return the processor that a `processing_model` names, as `choose`; None when nobody answers to it."""
+        """Return the processor for a `processing_model` like `choose`; None if none serves it."""
         wanted = model or (TECHNICAL if prompt_id == TECHNICAL_PROMPT_ID else self.default)
         if wanted in self.infos:
             return self.infos[wanted]
@@ -102,9 +102,9 @@ class ProcessorNames:
         return next(fitting, None)
 
     def treatment(self, settings: Mapping[str, Any], prompt_id: str | None = None) -> dict[str, Any]:
-        """Return who processes the prompt, the settings that are kept to, and what is `not_done` of those given.
+        """Return the processor of the prompt, the settings it honours, and those that are `not_done`.
 
-        The processor is empty when nobody answers to the model.
+        The processor is empty if none serves the model.
         """
         info = self.find(settings.get("processing_model"), prompt_id)
         if info is None:
@@ -114,6 +114,6 @@ class ProcessorNames:
         return {"processor": info.name, "settings": kept, "not_done": missing or None}
 
     def choices(self) -> str:
-        """Return what a `processing_model` may be, for people."""
+        """Return the possible `processing_model` values, for people."""
         globs = [glob for info in self.infos.values() for glob in info.models]
         return ", ".join([*self.infos, *globs])

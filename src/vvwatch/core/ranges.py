@@ -1,4 +1,4 @@
-"""Which bytes of something a request asks for (RFC 9110, section 14)."""
+"""Parse the byte range of a request (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ByteRange:
 
 
 class NoSuchRange(InvalidInput):
-    """Raised when no byte is in the range that was asked for."""
+    """Raised when the requested range holds no byte."""
 
 
 def parse_range(header: str | None, size_bytes: int) -> ByteRange | None:
-    """The one stretch of `size_bytes` that the header Range asks for; None where all of it is the answer.
+    """Return the single range of `size_bytes` in the Range header; None to send everything.
 
-    That is so for several ranges, too, and for what cannot be understood. Raises NoSuchRange.
+    Several ranges, or an unreadable header, also mean everything. Raises NoSuchRange.
     """
     asked = _ONE.fullmatch(header or "")
     if asked is None or asked[1] == asked[2] == "":

@@ -1,4 +1,4 @@
-"""How often one key may ask: so many requests in each minute and in each hour of the clock."""
+"""Rate limits of API keys: requests per clock minute and hour."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _HOUR_SECONDS: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most requests of one key in a minute and in an hour."""
+    """The most requests of one key per minute and per hour."""
 
     per_minute: int
     per_hour: int
 
     @classmethod
     def of(cls, per_minute: int | None, per_hour: int | None) -> Limits | None:
-        """The limits when at least one is given; the other is what that allows at most."""
+        """Return the limits if at least one is given; the other defaults to what that allows."""
         if per_minute is None and per_hour is None:
             return None
         return cls(
@@ -36,17 +36,17 @@ class Used:
     in_hour: int = 0
 
     def seen(self, now: float) -> Used:
-        """What of it counts at `now`."""
+        """Return the part that counts at `now`."""
         same_minute = _ends_at(self.at, _MINUTE_SECONDS) == _ends_at(now, _MINUTE_SECONDS)
         same_hour = _ends_at(self.at, _HOUR_SECONDS) == _ends_at(now, _HOUR_SECONDS)
         return Used(now, self.in_minute if same_minute else 0, self.in_hour if same_hour else 0)
 
     def remaining(self, limits: Limits) -> int:
-        """How many more the key may make before `reset_at`."""
+        """Return how many more requests the key may make before `reset_at`."""
         return max(0, min(limits.per_minute - self.in_minute, limits.per_hour - self.in_hour))
 
     def reset_at(self, limits: Limits) -> int:
-        """When there is more room again, in epoch seconds: the minute's end, or the hour's when that is used up."""
+        """Return when there is room again, in epoch seconds: the end of the minute, or of a used-up hour."""
         span = _HOUR_SECONDS if self.in_hour >= limits.per_hour else _MINUTE_SECONDS
         return _ends_at(self.at, span)
 
@@ -56,18 +56,18 @@ def _ends_at(moment: float, span_seconds: int) -> int:
 
 
 class Meter:
-    """Counts the requests of each key in memory: a restart forgets them, and each node counts its own."""
+    """Counts requests per key in memory: a restart resets it, and each node counts its own."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._used: dict[str, Used] = {}
 
     def used(self, key_id: str, now: float) -> Used:
-        """What the key has used at `now`."""
+        """Return the use of the key at `now`."""
         return self._used.get(key_id, Used(now)).seen(now)
 
     def take(self, key_id: str, now: float) -> int:
-        """Count a request and return 0; when it is one too many, count nothing and return the seconds to wait."""
+        """Count a request and return 0; if it is one too many, count nothing and return the seconds to wait."""
         used = self.used(key_id, now)
         if used.in_minute >= self.limits.per_minute or used.in_hour >= self.limits.per_hour:
             return max(1, math.ceil(used.reset_at(self.limits) - now))

@@ -1,4 +1,4 @@
-"""Which of equal troubles are told: the first at once, then one at growing intervals, each with how many came since."""
+"""Throttle repeated reports of the same trouble: the first at once, then one at growing intervals with a count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A trouble that is told now: how many came since the last one that was told, and for how long it lasts."""
+    """A report due now: the number of occurrences since the last report, and the duration so far."""
 
     unsaid: int
     lasts_seconds: float
@@ -36,7 +36,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A trouble that is over: how often it came, and how long it lasted."""
+    """A trouble that is over: its number of occurrences and its duration."""
 
     times: int
     lasted_seconds: float
@@ -60,7 +60,7 @@ class Repeats:
         self._troubles: dict[Hashable, _Trouble] = {}
 
     def note(self, key: Hashable, now: float) -> Told | None:
-        """The trouble came: how to tell it, or None when it was told a short while ago."""
+        """Record an occurrence; return the report to make, or None if the last one is recent."""
         trouble = self._troubles.pop(key, None)  # the order of the dictionary is that of the last notes
         if trouble is None or now - trouble.seen_at > trouble.wait_seconds:
             self._begin(key, now)
@@ -87,12 +87,12 @@ class Repeats:
         return told
 
     def lasts(self, key: Hashable) -> bool:
-        """Whether the trouble came, and nobody said that it is over."""
+        """Return whether the trouble occurred and has not ended."""
         trouble = self._troubles.get(key)
         return trouble is not None and not trouble.is_over
 
     def end(self, key: Hashable, now: float) -> Past | None:
-        """The trouble is over; None when there was none, or none was told since it came back."""
+        """End the trouble; return None if there was none, or none was reported since it came back."""
         trouble = self._troubles.get(key)
         if trouble is None or trouble.is_over:
             return None

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Pauses between attempts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST_DOUBLINGS: Final = 60
 
 
 def backoff_seconds(attempt: int, *, base_seconds: float, cap_seconds: float, sample: float) -> float:
-    """Seconds to wait after `attempt` failures came before this one (0 at first), doubling up to the cap.
+    """Return the pause after `attempt` earlier failures (0 at first), doubling up to the cap.
 
-    The result lies in [half, whole) of that by `sample` in [0, 1), so that waiters do not return all at once.
+    The result lies in [half, whole) of that by `sample` in [0, 1), so that waiters do not return together.
     """
     ceiling = min(cap_seconds, base_seconds * 2.0 ** min(max(attempt, 0), _MOST_DOUBLINGS))
     return ceiling * (1 + sample) / 2
@@ -25,9 +25,9 @@ def backoff_seconds(attempt: int, *, base_seconds: float, cap_seconds: float, sa
 def delivery_delay(
     attempts: int, sample: float, retry_after: float | None = None, delays: Sequence[float] = DELIVERY_DELAYS
 ) -> float | None:
-    """Seconds until the next attempt after `attempts` (1 or more) failed ones, or None: give up.
+    """Return the seconds until the next attempt after `attempts` (1 or more) failures, or None to give up.
 
-    `retry_after` is what the receiver asked for: honoured when longer, up to the longest of `delays`.
+    `retry_after` comes from the receiver: honoured when longer, up to the longest of `delays`.
     """
     if attempts > len(delays):
         return None
@@ -37,31 +37,31 @@ def delivery_delay(
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How long an object is waited for while its store answers for others: both must be reached."""
+    """How long to wait for an object while its store serves others: both limits must be reached."""
 
     attempts: int = 3
     seconds: float = 30.0
 
     def is_reached(self, failures: int, since: float, now: float) -> bool:
-        """Whether an object that failed so often, first at `since`, has failed for now."""
+        """Return whether an object with so many failures, the first at `since`, has failed for now."""
         return failures >= self.attempts and now - since >= self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When what has failed is tried again by itself: the pauses double from the first to the longest.
+    """Automatic retries of a failed object: pauses double from the first to the longest.
 
-    So what comes back is found within as long again as it was away.
+    So a recovered object is found after at most the time that it was away.
     """
 
     first_seconds: float = 15.0
     longest_seconds: float = 86_400.0
 
     def not_before(self, seconds: float) -> Patience:
-        """The same, but with no pause shorter than `seconds`."""
+        """Return the same with no pause shorter than `seconds`."""
         return Patience(max(self.first_seconds, seconds), max(self.longest_seconds, seconds))
 
     def delay(self, tries: int, at_most: float | None = None) -> float:
-        """Seconds to the next try after `tries` were in vain; never more than `at_most`, if that is given."""
+        """Return the seconds to the next attempt after `tries` failures; at most `at_most`, if given."""
         longest = self.longest_seconds if at_most is None else min(self.longest_seconds, at_most)
         return min(longest, self.first_seconds * 2.0 ** min(max(tries, 0), _MOST_DOUBLINGS))

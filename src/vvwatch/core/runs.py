@@ -1,4 +1,4 @@
-"""The state machines of a prompt run and of each media item in it, and how a run ends."""
+"""The state machines of a prompt run and of its media items, and how a run ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vvwatch.core.media import ProcessingResult
 
 
 class RunStatus(StrEnum):
-    """Where a prompt run stands."""
+    """The state of a prompt run."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -23,7 +23,7 @@ class RunStatus(StrEnum):
 
 
 class Results(StrEnum):
-    """Whether what a run found out is still there: an old run's results may be dropped, a part at a time."""
+    """Whether a run's results still exist: old results may be dropped, a part at a time."""
 
     KEPT = "kept"
     DROPPING = "dropping"
@@ -31,9 +31,9 @@ class Results(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """Where one media item of a run stands; `partial` has results but is damaged or lacks some.
+    """The state of one media item; `partial` has results but is damaged or lacks some.
 
-    Without a single good segment it has `failed`.
+    An item without a single good segment has `failed`.
     """
 
     PENDING = "pending"
@@ -45,7 +45,7 @@ class ItemStatus(StrEnum):
 
 
 class RetryStatus(StrEnum):
-    """Where the retry of a failed segment stands."""
+    """The state of the retry of a failed segment."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -82,11 +82,11 @@ ITEM_TRANSITIONS: Final[Mapping[ItemStatus, frozenset[ItemStatus]]] = {
     ItemStatus.FAILED: _NO_ITEM,
     ItemStatus.CANCELLED: _NO_ITEM,
 }
-"""One media item; back to pending when another try can help."""
+"""One media item; it returns to pending when another attempt can help."""
 
 
 def check_transition(frm: str, to: RunStatus | ItemStatus) -> None:
-    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
     if isinstance(to, ItemStatus):
         transitions.check_status(ITEM_TRANSITIONS, ItemStatus(frm), to)
     else:
@@ -99,19 +99,19 @@ EVENTS: Final[Mapping[RunStatus, str]] = {
     RunStatus.FAILED: "prompt_run.failed",
     RunStatus.CANCELLED: "prompt_run.cancelled",
 }
-"""How a run ended, and the event that tells it."""
+"""The final statuses of a run, and their events."""
 
 
 MEDIA_DAMAGED: Final = "media_damaged"
 SEGMENTS_FAILED: Final = "segments_failed"
-"""Why an item failed each of whose segments did: it has no result, though it was processed to its end."""
+"""The error of an item all of whose segments failed: processed to its end, without a result."""
 WHOLE_FAILED: Final = "video_level_failed"
-"""Why an item is partial that has nothing of what the prompt asks about the whole."""
+"""The error of a partial item without the result for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemEnding:
-    """How an item that was processed to its end stands, and why it is not `completed`."""
+    """The final status of a fully processed item, and why it is not `completed`."""
 
     status: ItemStatus
     code: str | None = None
@@ -119,7 +119,7 @@ class ItemEnding:
 
 
 def item_ending(result: ProcessingResult) -> ItemEnding:
-    """Return how an item ends of which this was found."""
+    """Return how an item with this result ends."""
     errors = [segment.error for segment in result.segments if segment.error is not None]
     failed = (
         [f"{len(errors)} of {len(result.segments)} segments failed, the first: {errors[0]}"] if errors else []
@@ -142,7 +142,7 @@ def _all_failed(errors: Sequence[str]) -> str:
 
 
 def run_outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:
-    """How a run whose items have all ended ends.
+    """Return the final status of a run whose items have all ended.
 
     `completed`, `partial` and `failed` count items; a run without items has completed.
     """
@@ -154,9 +154,9 @@ def run_outcome(total: int, completed: int, partial: int, failed: int) -> RunSta
 
 
 def corrected_status(status: RunStatus, total: int, completed: int, partial: int, failed: int) -> RunStatus:
-    """How a run stands after one of its items came out better than before.
+    """Return the status of a run after one of its items improved.
 
-    One that goes on, or was cancelled, stands as it did.
+    A running or cancelled run keeps its status.
     """
     if status in TERMINAL - {RunStatus.CANCELLED}:
         return run_outcome(total, completed, partial, failed)

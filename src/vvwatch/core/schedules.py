@@ -1,4 +1,4 @@
-"""How often a location is listed."""
+"""Listing intervals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LONGEST_SECONDS: Final = 900.0
 
 
 def scan_seconds(quiet_seconds: float) -> float:
-    """Seconds between two listings for a debounce interval: 1 to 900."""
+    """Return the seconds between two listings for a debounce interval: 1 to 900."""
     usual = min(max(quiet_seconds / _FRACTION, _SHORTEST_SECONDS), _LONGEST_SECONDS)
     return _PUBLIC.get(quiet_seconds, usual)
 
 
 def jitter_seconds(seconds: float, fraction: float, sample: float) -> float:
-    """`seconds`, moved by up to `fraction` of it to either side; `sample` in [0, 1) says where."""
+    """Return `seconds` moved by up to `fraction` of it to either side; `sample` in [0, 1) says where."""
     return seconds * (1 + fraction * (2 * sample - 1))

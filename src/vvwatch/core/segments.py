@@ -1,4 +1,4 @@
-"""Where media is cut into segments: shot changes, silences and fixed lengths become a gapless row of spans."""
+"""Cut media into segments: shot changes, silences and fixed lengths become a gapless row of spans."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def plan_spans(
     shots: Sequence[Boundary],
     silences: Sequence[Silence],
 ) -> tuple[Span, ...]:
-    """Spans that tile [0, duration] in whole milliseconds, without gap or overlap; at least one.
+    """Return spans that tile [0, duration] in whole milliseconds, without gap or overlap; at least one.
 
-    Pictures, and media without a duration, are one span 0-0. `fixed` spans have the length that the settings
-    name, the last one what is left. Otherwise spans last from 2 to 300 s (less only when the media itself does):
-    `smart` cuts video at its shots; `content_aware` cuts at silences, in video moved to a shot change close by,
-    and at the shots where a video has no silences. Raises ValueError for `fixed` without a length.
+    Images, and media without a duration, are one span 0-0. `fixed` spans have the configured length, the last one the
+    remainder. Other spans last from 2 to 300 s (less only if the media does): `smart` cuts video at shots;
+    `content_aware` cuts at silences, in video moved to a nearby shot change, and at shots where a video has no
+    silences. Raises ValueError for `fixed` without a length.
     """
     duration = _to_milliseconds(duration_seconds)
     if media_type == "image" or duration <= 0:
@@ -76,7 +76,7 @@ def plan_spans(
 def snap_boundaries(
     silences: Iterable[Silence], shots: Sequence[Boundary], duration_seconds: float
 ) -> tuple[Boundary, ...]:
-    """A boundary for each silence between two sounds: at the strongest shot change within it, else in its middle."""
+    """Return a boundary for each silence between two sounds: at its strongest shot change, else in its middle."""
     within = (s for s in silences if _to_milliseconds(s.start_time) > 0 and s.end_time < duration_seconds)
     ordered = sorted(shots)
     return tuple(_snap_boundary(silence, ordered) for silence in within)
@@ -107,7 +107,7 @@ def _tile_spans(duration: int, boundaries: Iterable[Boundary]) -> tuple[Span, ..
 
 
 def _select_boundaries(duration: int, boundaries: Iterable[Boundary]) -> dict[int, Boundary]:
-    """The boundaries that stand, by millisecond: a stronger one wins over its neighbours closer than the minimum."""
+    """Return the boundaries to keep, by millisecond: a stronger one replaces neighbours closer than the minimum."""
     minimum = _to_milliseconds(MINIMUM_SECONDS)
     taken = [0, duration]
     kept = {}

@@ -1,4 +1,4 @@
-"""When a local file counts as complete: it has been seen unchanged for the settle time."""
+"""Decide when a local file is complete: it stays unchanged for the settle time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vvwatch.core.objects import StorageObject
 
 
 class Sighting(NamedTuple):
-    """What a file looked like, and since when it has; `since` is in monotonic seconds."""
+    """The state of a file, and since when it is unchanged; `since` is in monotonic seconds."""
 
     version: str
     changed_at: float
@@ -16,9 +16,9 @@ class Sighting(NamedTuple):
 
 
 def note_sighting(previous: Sighting | None, obj: StorageObject, monotonic: float) -> Sighting:
-    """The sighting after `obj` was seen at `monotonic`: it starts anew when anything moved.
+    """Return the sighting after `obj` was seen at `monotonic`; any change restarts it.
 
-    `changed_at` is compared, never measured against a clock: a file may carry any time of its own.
+    `changed_at` is compared, never measured against a clock: a file may carry any time.
     """
     if previous is not None and previous[:2] == (obj.version, obj.changed_at):
         return previous
@@ -26,10 +26,10 @@ def note_sighting(previous: Sighting | None, obj: StorageObject, monotonic: floa
 
 
 def remaining_seconds(sighting: Sighting, settle_seconds: float, monotonic: float) -> float:
-    """Seconds until the file is settled if it stays as it is; 0 when it is."""
+    """Return the seconds until an unchanged file is settled; 0 when it is."""
     return max(0.0, sighting.since + settle_seconds - monotonic)
 
 
 def is_settled(sighting: Sighting, settle_seconds: float, monotonic: float) -> bool:
-    """Whether the file has stood still for `settle_seconds`."""
+    """Return whether the file is unchanged for `settle_seconds`."""
     return remaining_seconds(sighting, settle_seconds, monotonic) == 0.0

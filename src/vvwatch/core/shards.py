@@ -1,7 +1,7 @@
-"""Into which prefixes a long listing is split, and whether that is worth it.
+"""Split a long listing into prefixes, and decide whether that pays.
 
-No order of the keys is relied on for what is listed: prefixes cover folders, whole. Only what it costs is guessed
-from the order in which a listing comes.
+Correctness does not depend on the order of keys: prefixes cover whole folders. Only the cost estimate uses the order
+of the listing.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 _WORTH_PAGES: Final = 32
-"""A listing with fewer pages to come goes on as it is: what has come would be listed again."""
+"""A listing with fewer pages to come continues as it is, because a split lists past pages again."""
 
 _PAGES_A_GROUP: Final = 2
-"""How long a group should be at least: its last page is half empty on average."""
+"""The least length of a group: its last page is half empty on average."""
 
 _MOST_GROUPS: Final = 512
-"""What is longer is split again, and the event loop waits while groups are made."""
+"""Longer listings are split again; the event loop waits while groups are made."""
 
 
 class Course(NamedTuple):
-    """How a listing has moved through the folders that are known of it."""
+    """The progress of a listing through its known folders."""
 
     pages: int = 0
     begun: int = 0
-    """How many of the folders stand at or before the last key."""
+    """The number of folders at or before the last key."""
     entered: int = 0
-    """After how many pages that number changed last."""
+    """The page count when `begun` last changed."""
 
     def after(self, last_key: str, folders: Sequence[str]) -> Course:
-        """The course behind one more page that ends with `last_key`; `folders` are sorted."""
+        """Return the course after one more page that ends with `last_key`; `folders` are sorted."""
         begun = bisect_right(folders, last_key)
         return Course(self.pages + 1, begun, self.entered if begun == self.begun else self.pages)
 
     def pages_to_come(self, folders: Sequence[str]) -> float:
-        """A guess: folders are equally long, but the one at hand is no more than half through."""
+        """Return a guess: folders are equally long, and the current one is at most half done."""
         evenly = self.pages * (len(folders) / max(self.begun, 1) - 1)
         return max(evenly, self.pages - self.entered)
 
 
 def split_prefixes(folders: Sequence[str], course: Course, at_once: int) -> list[str]:
-    """Prefixes to list `at_once` instead of what covers all `folders`; none when that does not pay."""
+    """Return prefixes to list `at_once` in place of the one that covers all `folders`; none when that does not pay."""
     to_come = course.pages_to_come(folders)
     if to_come < _WORTH_PAGES:
         return []
@@ -53,10 +53,10 @@ def split_prefixes(folders: Sequence[str], course: Course, at_once: int) -> list
 
 
 def group_folders(folders: Iterable[str], most: int) -> list[str]:
-    """At most `most` prefixes, the fullest first, so that each folder starts with exactly one of them.
+    """Return at most `most` prefixes, the fullest first; each folder starts with exactly one of them.
 
-    A group is the common beginning of its folders; the fullest are parted first, as long as there is room. `most`
-    is at least 1. Of no folders there are no groups.
+    A group is the common start of its folders; the fullest are divided first while there is room. `most` is at least
+    1. No folders give no groups.
     """
     names = sorted(dict.fromkeys(folders))  # nearly sorted they come, and a set would lose that
     pending = [(-len(names), 0, len(names))] if names else []
@@ -75,7 +75,10 @@ def group_folders(folders: Iterable[str], most: int) -> list[str]:
 
 
 def _split_names(names: Sequence[str], low: int, high: int) -> list[tuple[int, int]]:
-    """The stretches of sorted names that differ where the first of them differ; one when a name begins all others."""
+    """Return the ranges of sorted names that differ at the first differing character.
+
+    One if a name begins all others.
+    """
     depth = len(_common_prefix(names[low], names[high - 1]))
     if len(names[low]) == depth:
         return [(low, high)]
@@ -88,7 +91,7 @@ def _split_names(names: Sequence[str], low: int, high: int) -> list[tuple[int, i
 
 
 def _common_prefix(first: str, last: str) -> str:
-    """What both have in common at their start."""
+    """Return the common start of both."""
     pairs = enumerate(zip(first, last, strict=False))
     length = next((place for place, (one, other) in pairs if one != other), min(len(first), len(last)))
     return first[:length]

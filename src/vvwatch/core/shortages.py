@@ -1,4 +1,4 @@
-"""What a machine can run out of, as the operating system reports it: never the fault of the file that met it."""
+"""Shortages of a machine as the operating system reports them: never the fault of the file being processed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 from vvwatch.errors import MachineShortage, SpoolFull
 
 CODES: Final = (MachineShortage.code, SpoolFull.code)
-"""The error codes of what waits because this machine lacks something."""
+"""The error codes of work that waits because this machine lacks something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is lacking, as the beginning of a message, and what an operator can do about it."""
+    """What is missing, as the start of a message, and what an operator can do."""
 
     what: str
     hint: str
@@ -52,7 +52,7 @@ _BUSY: Final = Lack(
 _KILLED: Final = Lack("the kernel ended a process because memory ran out", _MEMORY.hint)
 _ROOMS: Final = {errno.ENOSPC: _ROOM, errno.EDQUOT: _QUOTA, errno.EROFS: _READ_ONLY}
 _ANYWHERE: Final = {errno.EMFILE: _DESCRIPTORS, errno.ENFILE: _SYSTEM_DESCRIPTORS, errno.ENOMEM: _MEMORY}
-"""What these numbers mean wherever they come from; those of room may be about somebody else's disk."""
+"""The meaning of error numbers from any source; those of disk space may concern another machine's disk."""
 
 _LACKS: Final = (
     *_ROOMS.values(),
@@ -64,9 +64,9 @@ _SPOOL_HINT: Final = "free space below state_dir, or raise spool_bytes in [proce
 
 
 def shortage_in(error: BaseException) -> MachineShortage | None:
-    """Return the shortage that led to `error`; None when none did.
+    """Return the shortage that caused `error`; None if none did.
 
-    Of descriptors, memory and threads alone: a full disk may be that of a store.
+    Covers descriptors, memory and threads only: a full disk may be the store's.
     """
     for each in _iter_causes(error):
         if isinstance(each, MachineShortage):
@@ -86,35 +86,35 @@ def start_failed(error: OSError, program: str) -> MachineShortage:
 
 
 def startup_failed(what: str) -> MachineShortage:
-    """Return that one of our processes was started and ended before it had opened a file."""
+    """Return that one of our processes ended before it opened a file."""
     return MachineShortage(f"{_NO_START.what}: {what}", _NO_START.hint)
 
 
 def folder_missing(error: OSError) -> MachineShortage:
-    """Return why one of our working folders cannot be made."""
+    """Return why one of our working folders cannot be created."""
     return own_shortage(error) or _to_shortage(_OWN_FOLDER, error)
 
 
 def own_shortage(error: OSError) -> MachineShortage | None:
-    """Return the shortage that an error of our own files and folders tells of; None when it tells of none."""
+    """Return the shortage behind an error of our own files and folders; None if there is none."""
     lack = {**_ANYWHERE, **_ROOMS}.get(error.errno or 0)
     return None if lack is None else _to_shortage(lack, error)
 
 
 def too_busy(what: str) -> MachineShortage:
-    """Return that `what` got too little of the processors' time."""
+    """Return that `what` got too little processor time."""
     return MachineShortage(f"{_BUSY.what}: {what}", _BUSY.hint)
 
 
 def report_killed() -> MachineShortage:
-    """Return that the kernel ended a process for want of memory, which may be that process's own doing."""
+    """Return that the kernel ended a process for lack of memory, possibly that process's own fault."""
     shortage = MachineShortage(_KILLED.what, _KILLED.hint)
     shortage.is_suspect = True
     return shortage
 
 
 def find_remedy(code: str, message: str) -> str:
-    """What an operator can do about the shortage with this code and message."""
+    """Return what an operator can do about the shortage with this code and message."""
     if code == SpoolFull.code:
         return _SPOOL_HINT
     return next((lack.hint for lack in _LACKS if message.startswith(lack.what)), "vvwatch doctor")
@@ -134,7 +134,7 @@ def _to_shortage(lack: Lack, error: BaseException) -> MachineShortage:
 
 
 def _iter_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, what led to it, and the parts of groups."""
+    """Yield the error, its causes, and the parts of groups."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

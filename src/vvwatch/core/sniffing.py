@@ -1,4 +1,4 @@
-"""What kind of media a file is by its first bytes, for files that came without a name that says it."""
+"""Detect the media format by the first bytes, for files without a telling name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 SNIFFED_BYTES: Final = 4096
-"""How much of a file tells its kind."""
+"""How many bytes of a file show its format."""
 
 _BRANDS: Final = {
     b"qt  ": "mov",
@@ -55,7 +55,7 @@ _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = tuple(
 
 
 def format_of(head: bytes) -> str | None:
-    """The extension, without its dot, of the format that begins like `head`; None for no known one."""
+    """Return the extension (without dot) of the format that starts like `head`; None for no known one."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         return _BRANDS.get(brand) or ("3gp" if brand[:3] in (b"3gp", b"3gr", b"3gs") else "mp4")

@@ -1,4 +1,4 @@
-"""What a storage learns of its store while it is used: what the store does otherwise than it should, said once each."""
+"""Notes on a store's deviations, collected during use and reported once each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_REMARKS: Final = 10_000
 
 
 class Oddity(StrEnum):
-    """Something that a store does and that weakens what can be promised of its objects."""
+    """A deviation of a store that weakens the guarantees for its objects."""
 
     NO_VERSIONS = "no_versions"
     OTHER_VERSIONS = "other_versions"
@@ -42,18 +42,18 @@ _SENTENCES: Final[Mapping[Oddity, str]] = {
         "the store refuses to read an object on condition that it is unchanged: it is looked at before and after"
     ),
 }
-"""Each is a sentence of its own, for a log line, a finding of the doctor and the test of a connector."""
+"""Complete sentences for log lines, doctor findings and connector tests."""
 
 
 def describe_oddity(oddity: str) -> str:
-    """The sentence that says what the store does; the word itself where a newer vvwatch wrote it."""
+    """Return the sentence for an oddity, or the word itself if a newer vvwatch wrote it."""
     return _SENTENCES[Oddity(oddity)] if oddity in _SENTENCES else oddity
 
 
 class StoreNotes:
-    """What is known of one store: its oddities, in the order in which they were met, and remarks on versions.
+    """The oddities of one store in the order of discovery, and remarks on versions.
 
-    `versions_shown`: an event tells the version of an object as a listing does; else it has to be looked up.
+    `versions_shown`: events carry the version of an object as a listing does; otherwise it must be looked up.
     """
 
     def __init__(self) -> None:
@@ -62,21 +62,21 @@ class StoreNotes:
         self._remarks: dict[tuple[str, str], str] = {}
 
     def note(self, oddity: Oddity) -> None:
-        """Keep that the store does this."""
+        """Record the oddity."""
         self._odd.setdefault(oddity)
 
     @property
     def odd(self) -> Mapping[Oddity, str]:
-        """Each oddity that was met, and the sentence that says it."""
+        """Return each recorded oddity with its sentence."""
         return {oddity: _SENTENCES[oddity] for oddity in self._odd}
 
     def remark(self, key: str, version: str, words: str) -> None:
-        """Keep what was odd about one version when it was read; of very many only the latest."""
+        """Record what was odd about one version when it was read; keep only the latest of very many."""
         self._remarks.pop((key, version), None)
         self._remarks[key, version] = words
         if len(self._remarks) > _MOST_REMARKS:
             del self._remarks[next(iter(self._remarks))]
 
     def remark_on(self, key: str, version: str) -> str:
-        """What was odd about that version when it was read; empty when nothing was."""
+        """Return what was odd about that version when it was read; empty for nothing."""
         return self._remarks.get((key, version), "")

@@ -1,4 +1,4 @@
-"""How many media of each type a run has, how they ended, and how long they are together: kept, not counted anew.
+"""Running totals per run: media per type, how they ended, and their seconds.
 
 {"video": {"total": 3, "completed": 2, "seconds": 12.5}, ...}
 """
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 WHOLE_FAILED: Final = "whole_failed"
-"""What a tally calls items of which only what is said of the whole is missing."""
+"""The tally key of items that lack only the result for the whole."""
 
 
 def count_in_tally(tally: Mapping[str, Any] | None, media_type: str, **more: float) -> dict[str, Any] | None:
-    """The tally with so many `more` of these of a type. None, which is that of a run that keeps none, stays None."""
+    """Return the tally with `more` added for a type. None, for a run without a tally, stays None."""
     if tally is None:
         return None
     before = tally.get(media_type, {})

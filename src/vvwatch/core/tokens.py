@@ -1,7 +1,7 @@
-"""Tokens that stand for a permission until a moment: `v1.<claims>.<signature>`, both in URL-safe base64.
+"""Tokens that grant a permission until a moment: `v1.<claims>.<signature>`, both in URL-safe base64.
 
-Who holds one may do what its claims say, without a key. A token is believed for its signature alone, so nothing has
-to be stored, and every node with the same secret accepts it.
+A holder may do what the claims say, without a key. The signature alone proves a token, so nothing is stored, and
+every node with the same secret accepts it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from vvwatch.core.events import canonical_json
 from vvwatch.errors import InvalidInput, TokenRefused
 
 LONGEST: Final = 2048
-"""How long a token may be, in characters."""
+"""The longest token, in characters."""
 
 _VERSION: Final = "v1"
 _EXPIRES_AT: Final = "expires_at"
 
 
 def mint_token(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> str:
-    """The token of these claims, until `expires_at` (epoch seconds). Raises InvalidInput when it is too long."""
+    """Return the token of these claims, valid until `expires_at` (epoch seconds).
+
+    Raises InvalidInput if it is too long.
+    """
     signed = f"{_VERSION}.{_encode(canonical_json({**claims, _EXPIRES_AT: expires_at}))}"
     token = f"{signed}.{_sign(secret, signed)}"
     if len(token) > LONGEST:
@@ -34,7 +37,7 @@ def mint_token(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> s
 
 
 def verify_token(secrets: Sequence[bytes], token: str, now: float) -> dict[str, Any]:
-    """What the token was made for, if it was made with one of `secrets` and has not expired. Raises TokenRefused."""
+    """Return the claims of a valid, unexpired token signed with one of `secrets`. Raises TokenRefused."""
     signed, _, signature = token.rpartition(".")
     whole = len(token) <= LONGEST and token.isascii() and signed.startswith(f"{_VERSION}.")
     if not whole or not any(hmac.compare_digest(_sign(each, signed), signature) for each in secrets):
@@ -54,7 +57,7 @@ def _encode(data: bytes) -> str:
 
 
 def _read_claims(text: str) -> dict[str, Any]:
-    """What was signed can be read: nobody but `mint` has signed it."""
+    """Return the claims; only `mint_token` signs, so signed claims are well-formed."""
     try:
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""What every state machine of the house shares: a table from a status to those that may follow it."""
+"""The check that all state machines share: a table from a status to its successors."""
 
 from __future__ import annotations
 

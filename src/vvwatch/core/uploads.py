@@ -1,4 +1,4 @@
-"""Names of what is sent in: a client's file name is a wish, and decides nothing but how the file is called."""
+"""Names of uploaded files: a client's file name only suggests a name."""
 
 from __future__ import annotations
 
@@ -67,10 +67,9 @@ _OF_TYPES: Final = {
 
 
 def file_name(given: str, mime_type: str = "") -> str:
-    """The name to keep a file under: the last part of what was given, in NFC, without what cannot be seen.
+    """Return the name for a file: the last path part, in NFC, without invisible characters.
 
-    At most 200 bytes long. Where it has no extension of a format, `mime_type` gives one. Raises InvalidInput when
-    neither names a format.
+    At most 200 bytes. `mime_type` supplies a missing extension. Raises InvalidInput if neither names a format.
     """
     name = _base_name(given)
     if media_type(name) is None:
@@ -85,12 +84,12 @@ def file_name(given: str, mime_type: str = "") -> str:
 
 
 def title_of(name: str) -> str:
-    """What media is called that was given no title: the name of its file without the extension."""
+    """Return the default title of media: its file name without the extension."""
     return name.rpartition(".")[0][:_MOST_TITLE].strip() or name[:_MOST_TITLE]
 
 
 def _base_name(given: str) -> str:
-    """The last part of a path of any system, without dots in front: it is neither hidden nor a step upwards."""
+    """Return the last part of a path of any system, without leading dots: neither hidden nor a step upwards."""
     last = given.replace("\\", "/").rpartition("/")[2]
     seen = "".join(character for character in last if unicodedata.category(character) not in _UNSEEN)
     return unicodedata.normalize("NFC", seen).strip().lstrip(". ")

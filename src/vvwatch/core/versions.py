@@ -14,21 +14,21 @@ _TIMED: Final = re.compile(r"@(-?\d+)(?:\.\d{3})?:(\d+)", re.ASCII)
 
 
 def file_version(inode: int, size_bytes: int, modified_ns: int) -> str:
-    """The version of a file whose inode number lasts."""
+    """Return the version of a file with a lasting inode number."""
     return "%x-%x-%x" % (inode, size_bytes, modified_ns)  # noqa: UP031 - half the time of an f-string
 
 
 def loose_version(size_bytes: int, modified_ns: int) -> str:
-    """The version of a file whose inode number does not last."""
+    """Return the version of a file without a lasting inode number."""
     return "~%x-%x" % (size_bytes, modified_ns)  # noqa: UP031 - half the time of an f-string
 
 
 def is_same_version(one: str, other: str) -> bool:
-    """Whether two versions of a key stand for the same bytes.
+    """Return whether two versions of a key stand for the same bytes.
 
-    A version without an inode number is the same as any of that size and time. So an index stays as it is when the
-    file system below a folder changes, or the rule by which it is judged. One of them without an inode number may
-    tell the time in whole seconds only, as SFTP does.
+    A version without an inode number equals any of the same size and time, so an index survives a change of the file
+    system, or of the rule that judges it. A version without an inode number may have whole seconds only, as with
+    SFTP.
     """
     if one == other:
         return True
@@ -44,13 +44,13 @@ def is_same_version(one: str, other: str) -> bool:
 
 
 def names_by_time(version: str, modified_at: float, size_bytes: int) -> bool:
-    """Whether the version, made for want of an ETag, is that of an object of this time and size, which now has one."""
+    """Return whether a version made without an ETag is of this time and size, for an object that now has an ETag."""
     timed = _TIMED.fullmatch(version)
     return timed is not None and (int(timed[1]), int(timed[2])) == (modified_at // 1, size_bytes)
 
 
 def _split_version(version: str) -> tuple[int, int] | None:
-    """Size and time; None for what is no version of a file."""
+    """Return size and time; None for what is no file version."""
     fields = version.removeprefix(_NO_INODE).rsplit("-", 2)[-2:]
     try:
         size_bytes, modified_ns = (int(field, 16) for field in fields)

@@ -20,7 +20,7 @@ class WindowPolicy:
 
 
 class CloseReason(StrEnum):
-    """Why a window closed; `manual` and `resumed` are told by a person, the others found."""
+    """Why a window closed; a person causes `manual` and `resumed`."""
 
     QUIET = "quiet"
     MAX_WAIT = "max_wait"
@@ -30,12 +30,12 @@ class CloseReason(StrEnum):
 
 
 def default_max_wait(quiet_seconds: float) -> float:
-    """Six quiet periods, at most a day, but never less than one quiet period."""
+    """Return six quiet periods, at most a day, at least one quiet period."""
     return max(quiet_seconds, min(_CEILING_FACTOR * quiet_seconds, _DAY_SECONDS))
 
 
 def due_at(policy: WindowPolicy, opened_at: float, last_change_at: float, object_count: int) -> float:
-    """When the window is to close if nothing more arrives; a full one was due at its last change."""
+    """Return when the window closes if nothing more arrives; a full one was due at its last change."""
     if object_count >= policy.max_objects:
         return last_change_at
     return min(last_change_at + policy.quiet_seconds, opened_at + policy.max_wait_seconds)
@@ -44,7 +44,7 @@ def due_at(policy: WindowPolicy, opened_at: float, last_change_at: float, object
 def close_reason(
     policy: WindowPolicy, *, opened_at: float, last_change_at: float, object_count: int, now: float
 ) -> CloseReason | None:
-    """Why the window closes at `now`, or None while it is not yet due."""
+    """Return why the window closes at `now`, or None if it is not due."""
     if object_count >= policy.max_objects:
         return CloseReason.FULL
     if now < due_at(policy, opened_at, last_change_at, object_count):
@@ -54,8 +54,8 @@ def close_reason(
 
 
 def clamp_to_now(opened_at: float, last_change_at: float, now: float) -> tuple[float, float]:
-    """`opened_at` and `last_change_at`, neither in the future: a clock that went back holds no window open.
+    """Return `opened_at` and `last_change_at`, neither in the future: a clock set back holds no window open.
 
-    With the result the window is due at most its `max_wait_seconds` after `now`. A sound clock changes nothing.
+    The window is then due at most `max_wait_seconds` after `now`. A sound clock changes nothing.
     """
     return min(opened_at, now), min(last_change_at, now)

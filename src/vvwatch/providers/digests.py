@@ -1,7 +1,7 @@
-"""Digests that a store states of its objects: believed as far as the store has shown that they are of the bytes.
+"""Compare an object's bytes with the digest that its store states, and learn how far to trust that digest.
 
-A statement may be wrong for good: a user's property that nobody keeps up to date, a hash of something else. Two reads
-of one version that bring equal bytes say more than a statement about them.
+A stated digest may be wrong for good: stale user metadata, or a hash of something else. Two reads of one version with
+equal bytes outweigh it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_DOUBTED = 10_000
 
 
 class StatedDigests:
-    """What comparing taught about one store. It is asked of each object that was read whole."""
+    """The reliability of one store's digests. Ask it about each object that was read whole."""
 
     def __init__(self, notes: StoreNotes) -> None:
         self._notes = notes
@@ -26,9 +26,9 @@ class StatedDigests:
         self._doubted: dict[tuple[str, str], bytes] = {}
 
     def judge(self, key: str, version: str, stated: bytes | None, read: bytes) -> None:
-        """Return when the bytes with the digest `read` may be taken, with a remark where the statement is wrong.
+        """Return if the bytes with the digest `read` are acceptable, with a remark where the stated digest is wrong.
 
-        Raises StorageUnavailable when only another read can tell whether the bytes or the statement is wrong.
+        Raises StorageUnavailable when only another read can tell which of them is wrong.
         """
         if stated is None:
             return
@@ -49,7 +49,7 @@ class StatedDigests:
             )
 
     def _doubt(self, key: str, version: str, read: bytes) -> None:
-        """Keep what came, so that another read can be held against it; of very many only the latest."""
+        """Keep the digest for comparison with another read; only the latest of very many."""
         self._doubted.pop((key, version), None)
         self._doubted[key, version] = read
         if len(self._doubted) > _MOST_DOUBTED:
@@ -57,5 +57,5 @@ class StatedDigests:
 
 
 def new_digest() -> hashlib._Hash:
-    """An empty MD5: what stores state of whole objects."""
+    """Return an empty MD5, which stores state of whole objects."""
     return hashlib.md5(usedforsecurity=False)

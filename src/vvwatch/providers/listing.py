@@ -1,4 +1,4 @@
-"""What object stores share in listing: a page as the service gives it, before it is a page of the port."""
+"""Shared parts of object listings: a page as the service gives it, and its split into pages of the port."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Irregularity, Page
 
 PAGE_ENTRIES: Final = 1_000
-"""The most entries that a page of the port has."""
+"""The most entries in a page of the port."""
 
 MOST_ETAG_CHARACTERS: Final = 1_024
 MOST_SIZE_DIGITS: Final = 18
-"""More than any object has; what is longer may be more than can be kept."""
+"""More digits than any object's size has; longer numbers may not fit the database."""
 
 _MOST_TOKEN_CHARACTERS: Final = 16_384
 _MOST_EMPTY_PAGES: Final = 10_000
-"""In a row: a bucket with millions of delete markers has some."""
+"""The most empty pages in a row: a bucket with millions of delete markers has some."""
 _MOST_KEY_CHARACTERS: Final = 4_096
 _MINUTES: Final = {f"{n // 60:02}:{n % 60:02}": n * 60.0 for n in range(1_440)}
 _SECONDS: Final = {f"{n:02}": float(n) for n in range(60)}
@@ -29,9 +29,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """One answer of the service: objects, and the common prefixes (each with its slash) when a level was listed.
+    """One response: objects, and, for one level, common prefixes with their slash.
 
-    `calls` is how many requests it took.
+    `calls` is the number of requests behind it.
     """
 
     objects: Sequence[StorageObject]
@@ -41,13 +41,13 @@ class ListedPage:
 
 
 class Lister(Protocol):
-    """A service that lists."""
+    """A service with listings."""
 
     def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
-        """All keys that start with `prefix`, page by page as the service gives them, strictly one after the other.
+        """Yield all keys that start with `prefix`, page by page, strictly in sequence.
 
-        With `level` keys that have a slash behind `prefix` are folded into `folders`. `after` leaves out the keys
-        up to it, where the service has that. Raises StorageError; never ends early without one.
+        With `level`, keys with a slash after `prefix` are folded into `folders`. `after` skips keys up to it if the
+        service supports that. Raises StorageError; never ends early without one.
         """
         ...
 
@@ -55,9 +55,9 @@ class Lister(Protocol):
 def row_times(
     day: Callable[[str], float], days: Iterable[str], minutes: Iterable[str], seconds: Iterable[str]
 ) -> Iterator[float]:
-    """Of each row the epoch seconds: when its day began, by `day`, and its time (`23:59` and `59`, without zone).
+    """Yield the epoch seconds of each row: the start of its day, by `day`, plus its time (`23:59` and `59`, no zone).
 
-    So a page costs no parsing of dates but that of its few days. Raises ValueError for a time that there is none of.
+    So a page parses only its few distinct days. Raises ValueError for an impossible time.
     """
     try:
         for began, minute, second in zip(map(day, days), minutes, seconds, strict=True):
@@ -67,20 +67,20 @@ def row_times(
 
 
 def report_long_etag(key: str) -> Irregularity:
-    """Return the irregularity of an object that cannot be told apart from others of its key."""
+    """Return the irregularity of an object whose versions cannot be told apart."""
     detail = f"the ETag in the store's listing is longer than {MOST_ETAG_CHARACTERS:,} characters"
     return Irregularity(key, Reason.INCOMPLETE_ENTRY, detail)
 
 
 def report_long_key(key: str, limit: str) -> Irregularity:
-    """Return the irregularity of a key beyond `limit`, which is the store's own."""
+    """Return the irregularity of a key beyond the store's `limit`."""
     return Irregularity(
         key, Reason.KEY_TOO_LONG, f"its key has more than the {limit} that a request can name"
     )
 
 
 class Continuations:
-    """The tokens of one listing, by which it is seen to come to an end. `what` begins the sentence of an error."""
+    """The tokens of one listing; they show whether it ends. `what` begins the error message."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -89,7 +89,7 @@ class Continuations:
         self._empty = 0
 
     def follow(self, token: str, page: ListedPage) -> None:
-        """Note the token that came with `page`. Raises StorageUnavailable when there is no end to be seen."""
+        """Record the token of `page`. Raises StorageUnavailable if the listing does not end."""
         if token == self._kept:
             raise self._endless("the store gave the same continuation token twice: it goes round in a circle")
         if len(token) > _MOST_TOKEN_CHARACTERS:
@@ -109,7 +109,7 @@ class Continuations:
 
 
 def split_page(page: ListedPage) -> list[Page]:
-    """The page as pages of the port; the first of them has its calls."""
+    """Return the page as pages of the port; the first one carries its calls."""
     pages = [Page(objects) for objects in _split_entries(page.objects)]
     irregular = [replace(each, key=_shorten_key(each.key)) for each in page.irregular]
     pages += [Page((), pieces) for pieces in _split_entries(irregular)]
@@ -118,7 +118,7 @@ def split_page(page: ListedPage) -> list[Page]:
 
 
 def _shorten_key(key: str) -> str:
-    """The beginning and the end of a key that is too long to be kept: the prefix and the extension still tell."""
+    """Return the start and the end of a key too long to keep: its prefix and extension."""
     half = _MOST_KEY_CHARACTERS // 2
     return key if len(key) <= _MOST_KEY_CHARACTERS else f"{key[: half - 1]}…{key[-half:]}"
 

@@ -1,7 +1,7 @@
-"""XML from a store, parsed so that no size and no shape of it holds up other threads for long.
+"""Parse XML from a store without blocking other threads for long, whatever its size and shape.
 
-A parser keeps the interpreter to itself from its call to its return: it is fed in pieces. What has more elements than
-a page of a listing needs is refused before it is parsed.
+A parser call holds the interpreter lock until it returns, so the text is fed in pieces. Text with more elements than
+a page of a listing is rejected unparsed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser, XMLPullParser
 
 _FED_CHARACTERS: Final = 1 << 14
 _MOST_TAGS: Final = 1_000_000
-"""A page of Azure's 5,000 blobs has a third of them."""
+"""Azure's page of 5,000 blobs has a third of them."""
 
 
 def parse_xml(text: str) -> Element:
@@ -28,7 +28,7 @@ def parse_xml(text: str) -> Element:
 
 
 def iter_xml_events(text: str) -> Iterator[tuple[str, Element]]:
-    """Return the start and the end of each element of the XML in `text`. Raises ValueError."""
+    """Yield the start and the end of each element of the XML in `text`. Raises ValueError."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     try:
         for piece in _split_text(text):

@@ -1,4 +1,4 @@
-"""What a message of a queue comes to, and how one that cannot be used is refused."""
+"""Results of parsing queue messages, and rejections of unusable ones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from vvwatch.core.changes import ObjectEvent
 from vvwatch.ports import Refusal
 
 LARGEST_BYTES: Final = (1 << 63) - 1
-"""More than any object has, and as much as can be kept."""
+"""More than any object has, and the most that the database can hold."""
 _EXCERPT_CHARACTERS: Final = 500
 
 
 class ParsedMessage(NamedTuple):
-    """What a message tells: events, or why it is refused; neither when there is nothing to do about it."""
+    """The events of a message, or why it is rejected; neither if there is nothing to do."""
 
     events: tuple[ObjectEvent, ...]
     refusal: Refusal | None = None
 
 
 class UnusableMessage(Exception):
-    """Raised while a message is read, for one that is `malformed` or `foreign`. It does not leave the sources."""
+    """Raised while parsing a `malformed` or `foreign` message. It stays within the providers."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -30,7 +30,7 @@ class UnusableMessage(Exception):
 
 
 def parse_or_refuse(read: Callable[[], tuple[ObjectEvent, ...]], text: str) -> ParsedMessage:
-    """What `read` makes of a message; where that is unusable the refusal, with the beginning of `text`, printable."""
+    """Return the result of `read`; for an unusable message the refusal, with a printable excerpt of `text`."""
     try:
         return ParsedMessage(read())
     except UnusableMessage as unusable:
@@ -41,9 +41,9 @@ def parse_or_refuse(read: Callable[[], tuple[ObjectEvent, ...]], text: str) -> P
 def parse_each(
     items: Iterable[Any], read: Callable[[Any], tuple[ObjectEvent, ...]]
 ) -> tuple[ObjectEvent, ...]:
-    """What the items of one message tell: a message that tells of ours and of others counts as ours.
+    """Return the events of all items; a message about our location and others counts as ours.
 
-    Raises Unusable, rather that of a malformed item, when nothing is told and one was refused.
+    Raises UnusableMessage, preferably for a malformed item, if no item gives an event and one was unusable.
     """
     events: list[ObjectEvent] = []
     refused: list[UnusableMessage] = []
@@ -58,7 +58,7 @@ def parse_each(
 
 
 def require_mapping(outer: Any, name: str) -> dict[str, Any]:
-    """The object at `name` in `outer`. Raises Unusable."""
+    """Return the object at `name` in `outer`. Raises UnusableMessage."""
     inner = outer.get(name) if isinstance(outer, dict) else None
     if not isinstance(inner, dict):
         raise UnusableMessage("malformed", f"it has no {name}")
@@ -66,7 +66,7 @@ def require_mapping(outer: Any, name: str) -> dict[str, Any]:
 
 
 def parse_time(text: object) -> float | None:
-    """The ISO 8601 time in `text` as epoch seconds; None for what is none, or has no zone."""
+    """Return the ISO 8601 time in `text` as epoch seconds; None without a time or a zone."""
     try:
         at = datetime.fromisoformat(text) if isinstance(text, str) else None
         return at.timestamp() if at and at.tzinfo else None

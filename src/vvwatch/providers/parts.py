@@ -1,4 +1,4 @@
-"""A file that is to be written to a store, in parts."""
+"""Read a file in parts for an upload."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from anyio import to_thread
 
 
 async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:
-    """The content of a file in parts of `part_bytes`, the last one shorter; none of an empty file.
+    """Yield the content of a file in parts of `part_bytes`, the last one shorter; nothing for an empty file.
 
-    Nothing is open between two parts: who stops half-way need not close it.
+    No file stays open between parts, so a caller may stop early.
     """
     start = 0
     while part := await to_thread.run_sync(_read_part, source, start, part_bytes):
@@ -27,7 +27,7 @@ def _read_part(source: Path, start: int, length: int) -> bytes:
 
 
 def digest_file(source: Path) -> tuple[int, str]:
-    """How many bytes a file has, and their SHA-256 in hex; blocks."""
+    """Return the size of a file and its SHA-256 in hex; blocks."""
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return file.tell(), digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What the object stores share: reading into the spool, writes that are looked at, and the test of a connector."""
+"""Shared base of the object stores: downloads into the spool, verified writes, and connector tests."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ from vvwatch.providers.spool import Spool, SpoolFile
 from vvwatch.providers.unanswered import NoResponse, ResponseTooSlow, enter_in_time, read_in_time
 
 _EXCERPT_BYTES: Final = 4 << 20
-"""How much of the start, and of the end, tells what an object is."""
+"""The size of the start, and of the end, that shows what an object is."""
 
 _POURED_BYTES: Final = 1 << 20
 _INTERRUPTIONS: Final = 5
 _PROGRESS_BYTES: Final = 64 << 20
-"""How much has to come before another interruption counts as the first one."""
+"""After this progress an interruption counts as the first one again."""
 
 _CHECK_CONTENT: Final = b"vvwatch tests whether it can write here, and removes this again.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A body under way: `size_bytes` of the whole object, `chunks` of what was asked for.
+    """A body in transfer: `size_bytes` of the whole object, `chunks` of the requested part.
 
-    `md5` is the digest that the store states of the whole object's bytes, if it does; it may be wrong.
+    `md5` is the digest of the whole object if the store states one; it may be wrong.
     """
 
     size_bytes: int
@@ -67,11 +67,11 @@ class Incoming:
 
 
 class RemoteStorage(ABC):
-    """`ports.Storage` for a service with whole objects, on top of what each service does in its own way."""
+    """`ports.Storage` for an object store, on top of the operations of each service."""
 
     capabilities = Capabilities(atomic_writes=True)
     any_prefix = True
-    """Whether a listing may begin in the middle of a name. Where it may not, no listing is split."""
+    """Whether a listing may begin within a name. If not, no listing is split."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -96,17 +96,17 @@ class RemoteStorage(ABC):
     def opened(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AbstractAsyncContextManager[Incoming]:
-        """That version's bytes from `start` on, at most `length`, streamed; nothing behind its end.
+        """Stream that version's bytes from `start` on, at most `length`.
 
-        Raises ObjectChanged, ObjectNotFound, ObjectArchived, AccessDenied; StorageUnavailable also from the
-        iterator, when the body breaks off.
+        Raises ObjectChanged, ObjectNotFound, ObjectArchived, AccessDenied; StorageUnavailable also from the iterator,
+        when the body breaks off.
         """
 
     @abstractmethod
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
-        """Make the object from the file `source`, whole or not at all; in parts when it is large.
+        """Create the object from the file `source`, whole or not at all; large ones in parts.
 
-        The sha256 (hex) is kept with the object as metadata. Raises ObjectExists when one stands there.
+        The sha256 (hex) is stored as metadata. Raises ObjectExists if the key is taken.
         """
 
     @abstractmethod
@@ -118,7 +118,7 @@ class RemoteStorage(ABC):
         """As `Storage.aclose`."""
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002
-        """As `Storage.restored`; of a service whose listing tells it, none."""
+        """As `Storage.restored`; empty if the listing already shows restored objects."""
         return ()
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002  # nobody writes to an object
@@ -126,7 +126,7 @@ class RemoteStorage(ABC):
         return ()
 
     def heard(self, date: str | None) -> None:
-        """Note the service's clock: the Date header of an answer that just came. One without sense is no news."""
+        """Record the service's clock from the Date header of a fresh response; ignore an invalid one."""
         if date == self._heard:
             return
         self._heard = date
@@ -152,7 +152,7 @@ class RemoteStorage(ABC):
 
     @asynccontextmanager
     async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
-        """As `Storage.descriptor`: one download, whose length and digest are held against the store's."""
+        """As `Storage.descriptor`: one download, with its length and digest compared with the store's."""
         async with AsyncExitStack() as held:
             async with self._begun(key, version) as incoming:
                 size = incoming.size_bytes
@@ -173,7 +173,7 @@ class RemoteStorage(ABC):
     async def _begun(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[Incoming]:
-        """As `opened`, but nothing is waited for without end."""
+        """As `opened`, with a time limit on every wait."""
         async with AsyncExitStack() as body:
             answer = await enter_in_time(body, self.opened(key, version, start, length), key)
             async with aclosing(read_in_time(answer.chunks, key)) as chunks:
@@ -181,7 +181,7 @@ class RemoteStorage(ABC):
 
     @asynccontextmanager
     async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
-        """As `Storage.excerpt`: by at most two requests."""
+        """As `Storage.excerpt`: with at most two requests."""
         async with AsyncExitStack() as held:
             async with self._begun(key, version, 0, _EXCERPT_BYTES) as head:
                 size = head.size_bytes
@@ -203,7 +203,7 @@ class RemoteStorage(ABC):
     async def stream(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """As `Storage.stream`: one download, which goes on where it was interrupted."""
+        """As `Storage.stream`: one download that resumes after interruptions."""
         async with AsyncExitStack() as body:
             incoming = await body.enter_async_context(self._begun(key, version, start, length))
             end = incoming.size_bytes if length is None else min(incoming.size_bytes, start + length)
@@ -212,7 +212,7 @@ class RemoteStorage(ABC):
     async def _streamed(
         self, key: str, version: str, stretch: tuple[int, int], incoming: Incoming, body: AsyncExitStack
     ) -> AsyncIterator[bytes]:
-        """The bytes of the stretch (start, end); `incoming` is the first body of them, `body` holds the present one."""
+        """Yield the bytes of the stretch (start, end); `incoming` is its first body, `body` holds the current one."""
         at, end = stretch
         interruptions = _INTERRUPTIONS
         while True:
@@ -234,7 +234,7 @@ class RemoteStorage(ABC):
         _require_whole(key, at, end)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
-        """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
+        """As `Storage.write`; reads the stored object back, whoever wrote it."""
         _require_possible(key)
         size_bytes, sha256 = await to_thread.run_sync(digest_file, source)
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
@@ -268,7 +268,7 @@ class RemoteStorage(ABC):
             )
 
     async def _require_none(self, key: str) -> None:
-        """Before many bytes travel in vain; and not every compatible server minds the condition."""
+        """Fail before the upload if the key is taken; some compatible servers ignore the condition."""
         try:
             await self.stat(key)
         except ObjectNotFound:
@@ -297,9 +297,9 @@ class RemoteStorage(ABC):
     async def _poured(
         self, incoming: Incoming, file: SpoolFile, stretch: tuple[int, int], digest: hashlib._Hash
     ) -> int:
-        """Write and digest what comes, up to its end or to where it breaks off; returns how many bytes.
+        """Write and digest the chunks until they end or break off; return the number of bytes.
 
-        More than the stretch (start, length) has room for is an error: the spool is bounded.
+        More bytes than the stretch (start, length) allows are an error: the spool is bounded.
         """
         start, length = stretch
         received, buffer = 0, bytearray()

@@ -1,6 +1,6 @@
-"""Limits on what a store sends back: no redirect is followed, and each reply has limits of bytes and seconds.
+"""Limits on the responses of a store: no redirects, and bounded bytes and seconds.
 
-Every client of a store makes its session here. What streams a medium has no limit of bytes: `hanging` watches over it.
+Every client of a store opens its session here. Media streams have no byte limit; `unanswered` limits their waits.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from anyio import move_on_after
 from vvwatch.errors import StorageUnavailable
 
 MOST_BYTES: Final = 16 << 20
-"""Of one reply: more than a page of the longest keys has on S3 and GCS. Azure is asked for fewer blobs instead."""
+"""The largest response: more than S3 and GCS need for the longest keys. Azure gets smaller pages instead."""
 
 MOST_REFUSAL_BYTES: Final = 65_536
-"""Of a reply that is no success, which is cut off there; of a token reply."""
+"""The cut-off for an unsuccessful response, and the largest token response."""
 
 LARGE_BYTES: Final = 1 << 20
-"""A larger reply is parsed in a worker thread."""
+"""A larger response is parsed in a worker thread."""
 
 _HEAD_SECONDS = 90.0
 _BODY_SECONDS = 60.0
 _LEAST_BYTES_PER_SECOND: Final = 8_192
-"""An upload that is slower than this fails."""
+"""A slower upload fails."""
 
 _HOST: Final = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
 _LATER: Final = "it is tried again by itself"
 
 
 class ReplyRefused(StorageUnavailable):
-    """Raised for a reply beyond a limit. It is not asked for again at once: the same would come."""
+    """Raised for a response beyond a limit. It is not retried at once, because the same would come."""
 
     def about(self, what: str) -> Self:
-        """Return the same error with what cannot be done because of it."""
+        """Return the same error with the failed operation before its message."""
         return type(self)(f"{what}: {self.message}", self.hint)
 
 
 class ReplyTooLarge(ReplyRefused):
-    """Raised for a reply of too many bytes."""
+    """Raised for a response of too many bytes."""
 
 
 class Reply(aiohttp.ClientResponse):
-    """A reply that is read whole within the limits. Of one that is no success the beginning is kept."""
+    """A response read whole within the limits. Of an unsuccessful one only the start is kept."""
 
     most_bytes: ClassVar[int] = MOST_BYTES
 
@@ -69,7 +69,7 @@ class Reply(aiohttp.ClientResponse):
 
 
 class TokenReply(Reply):
-    """A reply with a token in it. Raises ReplyRefused for a redirect as well."""
+    """A response with a token. Raises ReplyRefused for a redirect too."""
 
     most_bytes = MOST_REFUSAL_BYTES
 
@@ -82,13 +82,13 @@ class TokenReply(Reply):
 
 
 class NoRedirects:
-    """A session that follows no redirect, whatever the SDK asks that holds it."""
+    """A session that follows no redirect, whatever its SDK asks for."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
     def request(self, method: str, url: Any, **options: Any) -> Any:
-        """Send a request, as aiohttp does; a redirect is its reply."""
+        """Send a request as aiohttp does; a redirect is its response."""
         return self._session.request(method, url, **{**options, "allow_redirects": False})
 
     def get(self, url: Any, **options: Any) -> Any:
@@ -100,21 +100,21 @@ class NoRedirects:
         return self.request("POST", url, **options)
 
     async def close(self) -> None:
-        """End every connection."""
+        """Close all connections."""
         await self._session.close()
 
 
 def new_session(*, tokens: bool = False, **options: Any) -> aiohttp.ClientSession:
-    """Return a session whose replies have limits; those with `tokens` lower ones. `options` are aiohttp's.
+    """Return a session with limits on responses, lower ones for `tokens`. `options` are aiohttp's.
 
-    Its requests raise ReplyRefused when no whole head of a reply comes in time.
+    Its requests raise ReplyRefused if no complete response head arrives in time.
     """
     reply = TokenReply if tokens else Reply
     return aiohttp.ClientSession(response_class=reply, middlewares=(_head_in_time,), **options)
 
 
 async def read_body(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
-    """Return all of a body. Raises ReplyRefused when it is too large, or does not come in time."""
+    """Return the whole body. Raises ReplyRefused if it is too large or too late."""
     found, size = list[bytes](), 0
     with move_on_after(_BODY_SECONDS):
         async for chunk in chunks:
@@ -127,7 +127,7 @@ async def read_body(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
 
 
 async def read_beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
-    """Return the beginning of a body, as much as comes in time."""
+    """Return the start of a body, as much as arrives in time."""
     found = bytearray()
     with move_on_after(_BODY_SECONDS):
         async for chunk in chunks:
@@ -138,12 +138,12 @@ async def read_beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes
 
 
 def is_redirect(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a reply sends elsewhere; GCS says 308 of an upload that wants more, and names no address."""
+    """Return whether a response redirects; the 308 of an unfinished GCS upload names no address."""
     return 300 <= status < 400 and bool(headers.get("Location"))
 
 
 def redirect_refused(what: str, location: str, hint: str) -> StorageUnavailable:
-    """Return the error for a redirect to `location`, of which the host is named; `hint` says what to set."""
+    """Return the error for a redirect to `location`, naming its host; `hint` says what to set."""
     try:
         host = urlsplit(location).netloc.rpartition("@")[2]
     except ValueError:

@@ -1,9 +1,9 @@
-"""Listing a large prefix in parallel, exact in whatever order the service lists.
+"""List a large prefix in parallel, exactly, in whatever order the service lists.
 
-A listing begins as what is enough for most prefixes: one page after the other. When it goes on, a survey beside it
-lists levels below the prefix: the folders there, and the objects between them, are all of it. If splitting pays,
-shards list the folders instead, grouped by common beginnings, and a long shard may be split again. What came before
-a split comes twice; nothing is left out that stood there the whole time.
+A listing begins sequentially, which suffices for most prefixes. If it continues, a parallel survey lists levels below
+the prefix: their folders, and the objects between them, are everything. If a split pays, shards list the folders
+instead, grouped by common prefixes, and a long shard may be split again. Keys from before a split come twice; no
+object that exists throughout is missed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from vvwatch.errors import AccessDenied, StorageError
 from vvwatch.providers.listing import ListedPage, Lister
 
 _SERIAL_PAGES: Final = 8
-"""A prefix that ends within so many pages costs nothing else."""
+"""A prefix of at most this many pages costs no extra requests."""
 
 _SURVEY_PAGES: Final = 16
 _SURVEY_OBJECTS: Final = 3_000
-"""A survey asks for no more pages and holds no more objects: a level that is longer is not opened."""
+"""The most objects that a survey holds: a longer level is not opened."""
 
 
 async def list_sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> AsyncGenerator[ListedPage]:
-    """All of `prefix`, in no order and some of it perhaps twice, by at most `in_flight` requests at a time.
+    """Yield all of `prefix`, unordered and partly twice, with at most `in_flight` requests at a time.
 
-    Raises what the lister raises for any part of it: what came until then is not all.
+    Raises the lister's errors; the pages before one are incomplete.
     """
     # Without a buffer: a shard whose page is not taken asks for no other.
     pages, taken = create_memory_object_stream[ListedPage]()
@@ -52,7 +52,7 @@ async def list_sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> A
 
 
 class _ParallelListing:
-    """The shards of one listing. Each has a slot as long as it lists, and waits for one answer at a time."""
+    """The shards of one listing. Each occupies a slot while it lists, and waits for one response at a time."""
 
     def __init__(self, lister: Lister, pages: MemoryObjectSendStream[ListedPage], in_flight: int) -> None:
         self._lister = lister
@@ -63,7 +63,7 @@ class _ParallelListing:
         self._parted = False
 
     async def run(self, prefix: str) -> None:
-        """Send all pages and close their stream. Raises the first error, alone."""
+        """Send all pages and close the stream. Raises the first error, alone."""
         with self._pages:
             try:
                 await self._list_in_shards(prefix)
@@ -86,7 +86,7 @@ class _ParallelListing:
                 await self._pages.send(page)
 
     def _start(self) -> None:
-        """Start a shard, which starts the next one: a turn of the loop that signs many requests takes too long."""
+        """Start a shard, which starts the next one: signing many requests in one loop turn takes too long."""
         if self._prefixes and self._free:
             self._free -= 1
             self._shards.start_soon(self._list, self._prefixes.popleft())
@@ -107,7 +107,7 @@ class _ParallelListing:
         self._release()
 
     async def _follow(self, pages: AsyncGenerator[ListedPage], survey: _Survey, beside: TaskGroup) -> None:
-        """Send the pages, up to the last one or to where what they list is split."""
+        """Send the pages until the last one, or until the shard is split."""
         course, last_key = Course(), ""
         async for page in pages:
             await self._pages.send(page)
@@ -124,7 +124,7 @@ class _ParallelListing:
                 return
 
     async def _part(self, prefixes: Sequence[str], between: Sequence[ListedPage]) -> None:
-        """Leave the prefixes to other shards, which begin as soon as slots are given back."""
+        """Leave the prefixes to other shards, which begin as slots become free."""
         self._parted = True
         self._prefixes.extend(prefixes)
         for page in between:
@@ -138,7 +138,7 @@ class _ParallelListing:
 
 
 class _Survey:
-    """What stands below a prefix: once `folders` are known, these and the objects `between` are all of it."""
+    """The contents below a prefix: once known, `folders` and the objects `between` are everything."""
 
     def __init__(self, lister: Lister, prefix: str, enough: int) -> None:
         self.begun = False
@@ -152,9 +152,9 @@ class _Survey:
         self._objects_left = _SURVEY_OBJECTS
 
     async def run(self) -> None:
-        """Open one level after the other until there are enough folders to list side by side.
+        """Open one level after the other until there are enough folders to list in parallel.
 
-        Of folders beside each other the last goes first: what is sorted by date grows there.
+        Of sibling folders the last opens first: names by date grow there.
         """
         cover = {self._prefix: None}
         closed = deque(cover)
@@ -168,7 +168,7 @@ class _Survey:
         self.folders = sorted(cover)
 
     async def _opened(self, folder: str) -> dict[str, None]:
-        """The folders in `folder`, each once; none when there are none or the level is too long to be held."""
+        """Return the distinct folders in `folder`; none if there are none or the level is too long."""
         inside: dict[str, None] = {}
         own: list[ListedPage] = []
         objects = 0
@@ -189,7 +189,7 @@ class _Survey:
 
 
 def _lead_further(folder: str, inside: Collection[str]) -> bool:
-    """Whether the folders are below `folder` and can be asked for, whatever an odd server says."""
+    """Return whether the folders are below `folder` and usable, whatever an odd server says."""
     try:
         "".join(inside).encode()
     except UnicodeEncodeError:

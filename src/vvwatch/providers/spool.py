@@ -1,4 +1,4 @@
-"""The spool: room of bounded size for media on its way from a store to a processor."""
+"""The spool: bounded disk space for media between a store and a processor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class SpoolFile:
-    """A file without a name, gone with the process; `descriptor` reads it, `write` fills it anywhere."""
+    """An unnamed file that vanishes with the process; `descriptor` reads it, `write` fills any part."""
 
     def __init__(self, folder: Path, size_bytes: int) -> None:
         path = folder / f"{secrets.token_hex(8)}.part"
@@ -38,7 +38,7 @@ class SpoolFile:
             path.unlink()
 
     def reserve(self, start: int, length: int) -> None:
-        """Take the room on the disk now. Raises OSError when there is none."""
+        """Allocate the disk space now. Raises OSError if there is none."""
         try:
             if length:
                 os.posix_fallocate(self._writer, start, length)
@@ -47,20 +47,20 @@ class SpoolFile:
                 raise
 
     def write(self, data: bytes, start: int) -> None:
-        """Put all of `data` at `start`; blocks."""
+        """Write all of `data` at `start`; blocks."""
         view = memoryview(data)
         while view:
             written = os.pwrite(self._writer, view, start)
             view, start = view[written:], start + written
 
     def close(self) -> None:
-        """Give the room back."""
+        """Release the space."""
         os.close(self._writer)
         os.close(self.descriptor)
 
 
 class Spool:
-    """The spool in `folder`, which holds at most `max_bytes` at once."""
+    """The spool in `folder`, with at most `max_bytes` in use."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
@@ -69,9 +69,9 @@ class Spool:
 
     @asynccontextmanager
     async def file(self, size_bytes: int, *filled: tuple[int, int]) -> AsyncIterator[SpoolFile]:
-        """A file for an object of `size_bytes`, of which the stretches `filled` (start, length) are written.
+        """Yield a file for an object of `size_bytes`, of which the stretches `filled` (start, length) are written.
 
-        Raises ObjectTooLarge when the whole object could never have room, SpoolFull when it has none just now.
+        Raises ObjectTooLarge if the object can never fit, SpoolFull if it does not fit now.
         """
         await self._require_fit(size_bytes)
         wanted = sum(length for _, length in filled)
@@ -96,7 +96,7 @@ class Spool:
             )
 
     def _cure(self, most: int) -> str:
-        """What makes room for a larger object: the one of two bounds that holds."""
+        """Return how to make room for a larger object, by the limit that applies."""
         if most < self._max_bytes:
             return f"give {self._folder} a larger disk; then retry"
         return "raise spool_bytes under [processing]; then retry"
@@ -124,7 +124,7 @@ class Spool:
         return file
 
     async def write(self, file: SpoolFile, data: bytes, start: int) -> None:
-        """Put `data` into `file`. Raises SpoolFull."""
+        """Write `data` into `file`. Raises SpoolFull."""
         await self._told(file.write, data, start)
 
     async def _told(self, fn: Callable[..., _T], *args: object) -> _T:

@@ -1,4 +1,4 @@
-"""Answers that are not waited for without end: a store may take a request and answer it never, or break off unsaid."""
+"""Limit the wait for responses: a store may accept a request and never answer, or stop halfway."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from anyio import current_time, fail_after
 from vvwatch.errors import StorageUnavailable
 
 ANSWER_SECONDS = 20.0
-"""How long the beginning of an answer is waited for, and each piece of its body: others wait meanwhile."""
+"""The longest wait for the start of a response, and for each piece of its body."""
 
 MEASURED_SECONDS = 60.0
 LEAST_BYTES = 1 << 18
-"""Of a body that is still under way after so many seconds of waiting for it: 4 KiB a second."""
+"""The least progress of a body after so many seconds of waiting: 4 KiB per second."""
 
 _T = TypeVar("_T")
 
 
 class NoResponse(StorageUnavailable):
-    """Raised when an answer, or the next piece of it, does not come in time."""
+    """Raised when a response, or its next piece, does not arrive in time."""
 
 
 class ResponseTooSlow(NoResponse):
-    """Raised when so little comes that to ask for the rest would not help."""
+    """Raised when a body is so slow that resuming would not help."""
 
 
 def _response_too_slow(key: str, received_bytes: int, seconds: float) -> ResponseTooSlow:
@@ -40,7 +40,7 @@ def _no_response(key: str) -> NoResponse:
 
 
 async def enter_in_time(body: AsyncExitStack, answer: AbstractAsyncContextManager[_T], key: str) -> _T:
-    """The answer, entered on `body` as soon as it begins. Raises Hanging."""
+    """Enter the response on `body` as soon as it begins. Raises NoResponse."""
     try:
         with fail_after(ANSWER_SECONDS):
             return await body.enter_async_context(answer)
@@ -49,9 +49,9 @@ async def enter_in_time(body: AsyncExitStack, answer: AbstractAsyncContextManage
 
 
 async def read_in_time(chunks: AsyncIterator[bytes], key: str) -> AsyncGenerator[bytes]:
-    """The same pieces. Raises Hanging when one does not come in time, or too little comes in a minute of waiting.
+    """Yield the same pieces. Raises NoResponse or ResponseTooSlow.
 
-    However slowly they are taken is no fault of the store: only what is waited for counts.
+    Only waiting for the store counts, not the consumer's own time.
     """
     waited_seconds, received_bytes = 0.0, 0
     while True:

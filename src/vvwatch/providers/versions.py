@@ -1,6 +1,6 @@
-"""What tells one version of an object from another where ETags do not: when it was changed, and its size.
+"""Object versions; without ETags they are the time of change and the size.
 
-The time has the precision of the listing, at most milliseconds: a HEAD tells whole seconds only.
+The time has the precision of the listing, at most milliseconds; a HEAD gives whole seconds only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TIMED: Final = re.compile(r"@(-?\d+(?:\.\d{3})?):(\d+)", re.ASCII)
 
 
 class Version(NamedTuple):
-    """A version taken apart: an ETag, or else when the object was changed in epoch seconds; and a size."""
+    """A split version: an ETag, or the time of change in epoch seconds; and a size."""
 
     etag: str
     modified: float | None
@@ -22,7 +22,7 @@ class Version(NamedTuple):
 
 
 def version_of(etag: str, modified_at: float, size_bytes: int) -> str:
-    """The version of an object; `etag` is bare, and empty where the store tells none."""
+    """Return the version of an object; `etag` is bare, empty if the store gives none."""
     if etag:
         return f"{etag}:{size_bytes}"
     whole = int(modified_at // 1)
@@ -31,12 +31,12 @@ def version_of(etag: str, modified_at: float, size_bytes: int) -> str:
 
 
 def is_timed(version: str) -> bool:
-    """Whether the version is a time, for want of an ETag."""
+    """Return whether the version is a time, for lack of an ETag."""
     return version.startswith("@")
 
 
 def split_version(version: str) -> Version:
-    """What `version_of` put together; of anything else something that no object has."""
+    """Return the parts of a `version_of` text; of any other text a version that no object has."""
     if timed := _TIMED.fullmatch(version):
         return Version("", float(timed[1]), int(timed[2]))
     etag, _, size = version.rpartition(":")
@@ -44,13 +44,13 @@ def split_version(version: str) -> Version:
 
 
 def bare_etag(etag: object) -> str:
-    """An ETag without its quotes, and without the sign that it is a weak one, which proxies add; empty for none."""
+    """Return an ETag without quotes and without the weak mark that proxies add; empty for none."""
     text = etag.strip() if isinstance(etag, str) else ""
     return text.removeprefix("W/").strip('"').strip()
 
 
 def epoch_seconds(moment: str) -> float:
-    """Epoch seconds of a time as ISO 8601 or HTTP writes it, which is UTC where it names no zone.
+    """Return the epoch seconds of an ISO 8601 or HTTP time; UTC if it names no zone.
 
     Raises ValueError.
     """

@@ -1,6 +1,6 @@
 """Requests to one container of Azure Blob Storage, with the SDK's signing, retries and transport.
 
-The SDK's own methods are passed by: they parse a listing twice, hold whole blobs, and hide the headers that matter.
+The SDK's own methods are not used: they parse a listing twice, hold whole blobs, and hide needed headers.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ logging.getLogger("azure.identity").setLevel(logging.ERROR)  # what goes wrong t
 
 @dataclass(frozen=True, slots=True)
 class AzureLocation:
-    """A container. `endpoint_url` is the address of its account, and `authority_url` that of Entra ID.
+    """A container. `endpoint_url` is the address of its account, `authority_url` that of Entra ID.
 
-    Where they are empty they are those of the public cloud; `ca_file` and `proxy` hold for both.
+    Empty addresses mean the public cloud; `ca_file` and `proxy` apply to both.
     """
 
     storage_account: str
@@ -64,7 +64,7 @@ class AzureLocation:
 
 @dataclass(frozen=True, slots=True)
 class AzureClientSecret:
-    """An application of Entra ID, which gives tokens for its secret."""
+    """The secret of an Entra ID application, which obtains tokens."""
 
     tenant_id: str
     client_id: str
@@ -73,14 +73,14 @@ class AzureClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class AzureAccountKey:
-    """A key of the storage account, which may do everything."""
+    """A key of the storage account, with full access."""
 
     account_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the container, or to the blob at `key`; nothing is sent with it when `content` is None."""
+    """A request to the container, or to the blob at `key`; without a body when `content` is None."""
 
     method: str
     key: str = ""
@@ -90,11 +90,10 @@ class Request:
 
 
 class AzureClient:
-    """Asks one container. None for `credentials`: the identity of the machine.
+    """Requests to one container. `credentials` None: the machine's identity.
 
-    Needs no event loop until it is asked something. Reads files: make it in a worker thread. Raises
-    CredentialsRefused for credentials that could not be used or would travel in clear, StorageUnavailable when
-    the CA file cannot be read.
+    Needs no event loop until the first request. Reads files: create it in a worker thread. Raises CredentialsRefused
+    for credentials that are unusable or would travel unencrypted, StorageUnavailable if the CA file is unreadable.
     """
 
     def __init__(
@@ -122,20 +121,20 @@ class AzureClient:
         self._pipeline = self._client._client._client  # noqa: SLF001 - nothing public sends a request of one's own
 
     async def aclose(self) -> None:
-        """End every connection."""
+        """Close all connections."""
         await self._client.close()
         if self._tokens:
             await self._tokens.close()
 
     def asked(self, operation: Operation, key: str = "") -> RequestContext:
-        """What a request is for; without a key for the container itself."""
+        """Return the context of a request; without a key it concerns the container."""
         return RequestContext(operation, self.address.of(key) if key else self._container_url, self._by_key)
 
     @asynccontextmanager
     async def answer(self, operation: Operation, request: Request) -> AsyncIterator[AsyncHttpResponse]:
-        """The answer to a request, its body still under way; also one that nothing is in the range asked for.
+        """Yield the response with its body in transfer, also one with an empty range.
 
-        Raises StorageError for every other one that is no success, and when there is none.
+        Raises StorageError for any other unsuccessful response, and for none.
         """
         asked = self.asked(operation, request.key)
         with translate_errors(asked):
@@ -150,7 +149,7 @@ class AzureClient:
             await response.close()
 
     async def _require_there(self, request: Request, status: int) -> None:
-        """Raise ObjectNotFound when that is why a condition does not hold: Azure does not say which."""
+        """Raise ObjectNotFound if a missing blob is why a condition failed; Azure does not say."""
         if status == 412 and "If-Match" in request.headers:
             async with self.answer(READ, Request("HEAD", request.key)):
                 return
@@ -158,13 +157,13 @@ class AzureClient:
     async def chunks(
         self, operation: Operation, key: str, response: AsyncHttpResponse
     ) -> AsyncGenerator[bytes]:
-        """The body as it comes and as it is stored. Raises StorageUnavailable when it breaks off."""
+        """Yield the body as it arrives, undecoded. Raises StorageUnavailable if it breaks off."""
         with translate_errors(self.asked(operation, key)):
             async for chunk in response.iter_raw():
                 yield chunk
 
     async def whole(self, operation: Operation, key: str, response: AsyncHttpResponse) -> bytes:
-        """The whole body within the limits of a reply, or the beginning of a refusal. Raises StorageUnavailable."""
+        """Return the whole body within the limits, or the start of a refusal. Raises StorageUnavailable."""
         with translate_errors(self.asked(operation, key)):
             chunks = self.chunks(operation, key, response)
             if response.status_code >= 300:
@@ -188,7 +187,7 @@ class AzureClient:
 
 
 class _Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK hides its type
-    """The SDK's transport with one TLS context: of its own it makes one a request, and no connection is used twice."""
+    """The SDK's transport with one TLS context: the SDK creates one per request, so no connection is reused."""
 
     def __init__(self, tls: ssl.SSLContext | bool, *, tokens: bool, **options: Any) -> None:
         super().__init__(**options)
@@ -197,7 +196,7 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK hides its t
         self.session: aiohttp.ClientSession | None
 
     async def open(self) -> None:
-        """As the SDK's, in a session with limits. A blob comes as it is stored, a token decoded."""
+        """Open the SDK's transport in a session with limits. Blobs arrive undecoded, tokens decoded."""
         if self.session is None and not self._has_been_opened:
             jar = aiohttp.DummyCookieJar()
             self.session = new_session(tokens=self._tokens, cookie_jar=jar, auto_decompress=self._tokens)
@@ -208,21 +207,21 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK hides its t
 
 
 class _Tokens(AsyncTokenCredential):
-    """A credential whose failures the retries of the pipeline leave alone: the same secret is not better twice."""
+    """A credential whose failures the pipeline does not retry."""
 
     def __init__(self, credential: AsyncTokenCredential, *, ambient: bool) -> None:
         self._credential = credential
         self._ambient = ambient
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """A token that lives. Raises StorageUnavailable, which is no error of the SDK."""
+        """Return a valid token. Raises StorageUnavailable, which is no error of the SDK."""
         try:
             return await self._credential.get_token(*scopes, **options)
         except AzureError as error:
             raise sign_in_failed(error, ambient=self._ambient) from None
 
     async def close(self) -> None:
-        """End the connections to whom gives tokens."""
+        """Close the connections to the token endpoint."""
         await self._credential.close()
 
     async def __aexit__(self, *_: object) -> None:
@@ -261,13 +260,13 @@ def _open_tokens(
 
 
 def _retry_policy() -> LinearRetry:
-    """After a pause between none and twice `_WAIT_SECONDS`; that need not be whole, whatever the SDK's types say."""
+    """Return retries after a random pause of up to twice `_WAIT_SECONDS`, a float in spite of the SDK's types."""
     wait: Any = _WAIT_SECONDS
     return LinearRetry(wait, retry_total=_RETRIES, random_jitter_range=wait)
 
 
 def _open_transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
-    """Without the settings of the environment: they would have ~/.netrc read with each request."""
+    """Return a transport that ignores environment settings: they would read ~/.netrc on each request."""
     return _Transport(
         tls,
         tokens=tokens,
@@ -278,7 +277,7 @@ def _open_transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
 
 
 def _tls_setting(ca_file: str) -> ssl.SSLContext | bool:
-    """True is the context that everybody shares."""
+    """Return the TLS context; True is the shared default."""
     try:
         return ssl.create_default_context(cafile=ca_file) if ca_file else True
     except OSError as error:
@@ -290,7 +289,7 @@ def _tls_setting(ca_file: str) -> ssl.SSLContext | bool:
 
 
 def _find_proxies(url: str, proxy: str) -> dict[str, str]:
-    """By which proxy `url` is reached: the one that is set, or that of the environment."""
+    """Return the proxy for `url`: the configured one, or the environment's."""
     parts = urlsplit(url)
     if not proxy and not proxy_bypass(parts.hostname or ""):
         proxy = getproxies().get(parts.scheme, "")

@@ -1,6 +1,6 @@
-"""What Azure Blob Storage and Entra ID refuse, and how requests fail under way, in our words.
+"""Translate errors of Azure Blob Storage, of Entra ID and of the network.
 
-No text of an answer is passed on: of a refusal only its code is taken.
+No response text is passed on; only the error code of a refusal is used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted", "Container
 _NO_SUCH_NAME: Final = ("InvalidUri", "InvalidResourceName", "OutOfRangeInput")
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 _SKEW_SECONDS: Final = 300.0
-"""From here on a wrong clock is worth naming; the service refuses at 900."""
+"""The clock difference worth mentioning; the service refuses at 900."""
 
 _SIGN_IN_CODE: Final = re.compile(r"AADSTS\d{1,9}", re.ASCII)
 _SIGN_IN_HINTS: Final = {
@@ -55,7 +55,7 @@ _SIGN_IN_HINTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something done in a container: the role that it takes, and what it means when its condition does not hold."""
+    """An operation on a container: the role it needs, and the meaning of a failed condition."""
 
     verb: str
     role: str
@@ -70,7 +70,7 @@ DELETE: Final = Operation("deleted", "Storage Blob Data Contributor")
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What a request was for: the operation, the address it was done to, whether the account's key signed it."""
+    """A request: its operation, its address, and whether the account key signed it."""
 
     operation: Operation
     uri: str
@@ -78,12 +78,12 @@ class RequestContext:
 
     @property
     def failure(self) -> str:
-        """The beginning of a sentence about its failure."""
+        """Return the beginning of an error message."""
         return f"{self.uri!r} cannot be {self.operation.verb}"
 
 
 class ServiceRefusal(Exception):
-    """An answer that is no success. It does not leave the modules of this store."""
+    """Raised for an unsuccessful response. It stays within the modules of this store."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(status)
@@ -95,7 +95,7 @@ class ServiceRefusal(Exception):
 
 @contextmanager
 def translate_errors(asked: RequestContext) -> Iterator[None]:
-    """What the store and the network say, in our words."""
+    """Translate errors of the store and the network."""
     try:
         yield
     except ReplyRefused as refused:
@@ -109,7 +109,7 @@ def translate_errors(asked: RequestContext) -> Iterator[None]:
 
 
 def unexpected_response(asked: RequestContext) -> StorageUnavailable:
-    """An answer that is a success and still not what it should be."""
+    """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
         f"{asked.failure}: something else than Azure Blob Storage answered",
         f"check endpoint_url and proxy; {LATER}",
@@ -117,7 +117,7 @@ def unexpected_response(asked: RequestContext) -> StorageUnavailable:
 
 
 def sign_in_failed(error: AzureError, *, ambient: bool) -> StorageUnavailable:
-    """Why there is no token: the application is refused, the machine has no identity, or Entra ID does not answer."""
+    """Return why there is no token: the application is refused, no identity, or no answer from Entra ID."""
     if not isinstance(error, ClientAuthenticationError):
         return _connection_failed(error, "no sign-in at Entra ID", "authority_url")
     found = _SIGN_IN_CODE.search(str(error.message))
@@ -226,7 +226,7 @@ def _key_unusable(asked: RequestContext) -> CredentialsRefused:
 
 
 def _connection_failed(error: Exception, what: str, address: str) -> StorageUnavailable:
-    """A request that came to no answer or to half of one; the settings `address` say where it went."""
+    """Return the error for a request without a complete response; `address` names the settings to check."""
     cause = getattr(error, "inner_exception", None) or error
     if isinstance(cause, ssl.SSLError):
         return StorageUnavailable(
@@ -262,7 +262,7 @@ def _retry_after_seconds(retry_after: str | None) -> float | None:
 
 
 def _clock_skew_hint(date: str | None) -> str:
-    """The hint when this machine's clock is the likely reason; empty when it is not."""
+    """Return the hint if this machine's clock is the likely cause; empty if not."""
     try:
         ahead = time.time() - parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""What Azure Blob Storage tells of blobs through Event Grid: read without trust, whatever stands there.
+"""Parse Blob Storage events from Event Grid, without trusting their content.
 
-Both schemas are known, Event Grid's own and CloudEvents 1.0, one event or an array of them, plain or in base64. An
-event tells what a listing would only when a block blob was committed by one request. With a hierarchical namespace
-CopyBlob is told when the copy starts: such a blob is looked up, and so is every one of an operation not known here.
+Event Grid's own schema and CloudEvents 1.0 are known, one event or an array, plain or in base64. An event equals a
+listing entry only if one request committed a block blob. With a hierarchical namespace CopyBlob is reported when the
+copy starts: such a blob is looked up, as after any unknown operation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_CHARACTERS: Final = 1 << 18
 """A message of a queue has at most 64 KiB."""
 _COMMITTED: Final = ("PutBlob", "PutBlockList")
 _BEGUN: Final = ("CreateFile", "SftpCreate")
-"""Empty files, in which nothing has been written yet; another event tells when that is done."""
+"""Operations that create empty files; another event reports the finished write."""
 _ACCOUNT: Final = re.compile(r"/providers/Microsoft\.Storage/storageAccounts/([^/]+)\Z", re.IGNORECASE)
 _SUBJECT: Final = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.DOTALL)
 _ETAG: Final = re.compile(r'"?([!#-~]{1,128})"?')
@@ -40,7 +40,7 @@ _SEQUENCER: Final = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
 def parse_message(text: str, storage_account: str, container: str) -> ParsedMessage:
-    """What the body of a message tells of the container; never raises."""
+    """Return the events of the container in a message body; never raises."""
     return parse_or_refuse(
         lambda: parse_each(_decode_events(text), lambda item: _parse_event(item, storage_account, container)),
         text,
@@ -48,7 +48,7 @@ def parse_message(text: str, storage_account: str, container: str) -> ParsedMess
 
 
 def _decode_events(text: str) -> list[Any]:
-    """The events in the body."""
+    """Return the events in the body."""
     if len(text) > _MOST_CHARACTERS:
         raise UnusableMessage("malformed", "the message is longer than any of a queue")
     try:
@@ -86,7 +86,7 @@ def _parse_event(event: Any, storage_account: str, container: str) -> tuple[Obje
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What happened to the blob at `key` of the container `place`; `container` is ours."""
+    """A change of the blob at `key` of the container `place`; `container` is ours."""
 
     container: str
     place: str
@@ -95,7 +95,7 @@ class _Change:
     at: float | None
 
     def event(self, kind: EventKind, url: str = "url", found: StorageObject | None = None) -> ObjectEvent:
-        """The event of our blob; of one whose spelling is not certain nothing is told but how it may be meant."""
+        """Return the event of our blob; if its spelling is uncertain, only its possible keys."""
         if self.place != self.container:
             raise UnusableMessage("foreign", "it tells of another container")
         if not is_usable_key(self.key):
@@ -109,7 +109,7 @@ class _Change:
         )
 
     def key_at(self, name: str) -> str | None:
-        """The key that the address at `name` encodes; None when it is none of our container."""
+        """Return the key in the address at `name`; None outside our container."""
         url = self.data.get(name)
         try:
             path = urlsplit(url).path if isinstance(url, str) else ""
@@ -130,7 +130,7 @@ def _parse_removed(change: _Change) -> tuple[ObjectEvent, ...]:
 
 
 def _parse_renamed(change: _Change) -> tuple[ObjectEvent, ...]:
-    """Of two keys; that of before is told without order, which is that of the new one."""
+    """Return the events of both keys; the old one has no order, because the sequencer is the new key's."""
     before = change.key_at("sourceUrl")
     removed = (
         (ObjectEvent(EventKind.REMOVED, (before,)),) if before is not None and is_usable_key(before) else ()
@@ -141,7 +141,7 @@ def _parse_renamed(change: _Change) -> tuple[ObjectEvent, ...]:
 
 
 def _parse_tier_changed(change: _Change) -> tuple[ObjectEvent, ...]:
-    """Told when the change is done: what was archived can be read from now on."""
+    """Return that an archived blob is readable; reported when the change is done."""
     event = change.event(EventKind.RESTORED)
     return () if change.data.get("accessTier") == "Archive" else (event,)
 
@@ -155,7 +155,7 @@ _READERS: Final[dict[str, Callable[[_Change], tuple[ObjectEvent, ...]]]] = {
 
 
 def _to_object(change: _Change) -> StorageObject | None:
-    """The blob, with the version that a listing gives it; None when not all is told that makes it."""
+    """Return the blob with its listed version; None if a part of it is missing."""
     data, at = change.data, change.at
     etag, size = data.get("eTag"), data.get("contentLength")
     if data.get("api") not in _COMMITTED or data.get("blobType") != "BlockBlob" or at is None:

@@ -1,7 +1,7 @@
-"""A page of Azure's listing, read blob by blob without a parser; whatever is odd about it is left to an XML parser.
+"""Read a page of Azure's listing blob by blob without a parser; leave unusual pages to an XML parser.
 
-That costs a fiftieth of what the SDK's own parsing does. It rests on what a field holds being escaped, and on the
-order of the first fields of a blob. Both are checked, and a page that is not just so is parsed as XML.
+That costs a fiftieth of the SDK's parsing. It relies on escaped field values and on the order of a blob's first
+fields. Both are checked, and any other page is parsed as XML.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from vvwatch.providers.versions import bare_etag, version_of
 
 _MAX_KEY_CHARACTERS: Final = 1_024
 _PIECE_BYTES: Final = 1 << 18
-"""What is read in one go: about 400 blobs, in a millisecond or two."""
+"""The bytes read at once: about 400 blobs, in a millisecond or two."""
 
 _MOST_ENTRIES: Final = 10_000
-"""Twice what is asked for."""
+"""Twice the page size asked for."""
 
 _HEAD: Final = re.compile(
     r'(?:<\?xml[^<>]*\?>\s*)?<EnumerationResults(?: (?:ServiceEndpoint|ContainerName)="[^"<>]*")*>'
@@ -65,7 +65,7 @@ _FOLDER: Final = re.compile(
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
 _ESCAPED: Final = re.compile(r"&(?:lt|gt|quot|apos|amp);|&")
 _NO_CHARACTER: Final = re.compile("[\0-\x08\x0b-\x1f\ufffe\uffff]")
-"""What XML does not have, and the carriage return, of which a parser makes a line feed."""
+"""Characters that XML lacks, and the carriage return, which a parser turns into a line feed."""
 
 _END: Final = "</Blob>"
 _ARCHIVED: Final = "<AccessTier>Archive</AccessTier>"
@@ -74,14 +74,14 @@ _DATE: Final = re.compile(r"(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT", r
 
 
 class ParsedPage(NamedTuple):
-    """One answer, and the marker that the next one is asked for with; empty behind the last."""
+    """One response and the marker of the next page; empty after the last."""
 
     listed: ListedPage
     next_marker: str
 
 
 class Odd(Exception):
-    """The page is not as Azure writes it; it may be XML all the same."""
+    """Raised for a page that Azure would not write; it may still be XML."""
 
 
 class _EntryList(NamedTuple):
@@ -90,7 +90,7 @@ class _EntryList(NamedTuple):
     irregular: list[Irregularity]
 
     def add(self, objects: Sequence[StorageObject]) -> None:
-        """Take the objects, those that cannot be asked for as irregularities."""
+        """Add the objects, unaddressable ones as irregularities."""
         if _all_usable([obj.key for obj in objects]):
             self.objects.extend(objects)
             return
@@ -99,7 +99,7 @@ class _EntryList(NamedTuple):
 
 
 async def parse_in_steps(body: bytes) -> ParsedPage:
-    """The page in `body`. Raises ValueError when that is no listing, or not all of one."""
+    """Return the page in `body`. Raises ValueError if it is no complete listing."""
     if body.count(_END.encode()) > _MOST_ENTRIES:
         raise ValueError("more blobs than were asked for")
     try:
@@ -109,7 +109,7 @@ async def parse_in_steps(body: bytes) -> ParsedPage:
 
 
 async def read_page(body: bytes) -> ParsedPage:
-    """The page without a parser, piece by piece. Raises Odd."""
+    """Return the page without a parser, piece by piece. Raises Odd."""
     start, end = body.find(b"<Blobs>") + len(b"<Blobs>"), max(0, body.rfind(b"</Blobs>"))
     head, tail = _HEAD.fullmatch(body[:start].decode("utf-8-sig")), _TAIL.fullmatch(body[end:].decode())
     if not head or not tail:
@@ -124,7 +124,7 @@ async def read_page(body: bytes) -> ParsedPage:
 
 
 def parse_page(body: bytes) -> ParsedPage:
-    """The page by an XML parser. Raises ValueError."""
+    """Return the page by an XML parser. Raises ValueError."""
     found, path = _EntryList([], [], []), list[str]()
     whole, marker = False, None
     for event, element in iter_xml_events(body.decode("utf-8-sig")):
@@ -145,7 +145,7 @@ def parse_page(body: bytes) -> ParsedPage:
 
 
 def is_usable_key(key: str) -> bool:
-    """Whether a blob at `key` can be asked for: Azure makes other names of '.' and '..' segments and backslashes."""
+    """Return whether a request can address `key`: Azure rewrites '.' and '..' segments and backslashes."""
     try:
         check_key(key)
     except InvalidInput:
@@ -156,7 +156,7 @@ def is_usable_key(key: str) -> bool:
 
 
 def epoch_seconds(date: str) -> float:
-    """The moment of an HTTP date. Raises ValueError."""
+    """Return the epoch seconds of an HTTP date. Raises ValueError."""
     found = _DATE.fullmatch(date)
     if not found:
         raise ValueError("a time is no HTTP date")
@@ -169,7 +169,7 @@ def _day_seconds(beginning: str) -> float:
 
 
 def _split_pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
-    """The stretch of the page cut into pieces, behind the end of a blob each."""
+    """Yield the stretch of the page in pieces that end with a blob."""
     while (found := body.find(_END.encode(), start + _PIECE_BYTES, end)) >= 0:
         cut = found + len(_END)
         yield body[start:cut]
@@ -200,7 +200,7 @@ def _read_piece(piece: str, found: _EntryList) -> None:
 
 
 def _after_folders(text: str, folders: list[str]) -> int:
-    """Where the folders end that `text` begins with; they are added to `folders`."""
+    """Return where the leading folders of `text` end; add them to `folders`."""
     end = 0
     while folder := _FOLDER.match(text, end):
         folders.append(_unescape(folder[1]))
@@ -219,7 +219,7 @@ def _to_character(escaped: re.Match[str]) -> str:
 
 
 def _require_plain(texts: Sequence[str]) -> None:
-    """Raise Odd when they hold what XML has not, or what a parser would read otherwise."""
+    """Raise Odd for characters that XML lacks, or that a parser would change."""
     joined = "".join(texts)
     if not joined.isprintable() and _NO_CHARACTER.search(joined):
         raise Odd
@@ -254,7 +254,7 @@ def _decode_name(name: Element) -> str:
 
 
 def _is_no_object(blob: Element) -> bool:
-    """Whether it is a directory, or a snapshot or deleted blob, which nobody asked for."""
+    """Return whether it is a directory, a snapshot or a deleted blob."""
     directory = blob.findtext("Properties/ResourceType") == "directory"
     return directory or blob.findtext("Deleted") == "true" or blob.find("Snapshot") is not None
 
@@ -278,7 +278,7 @@ def _to_object(key: str, blob: Element) -> StorageObject | Irregularity:
 
 
 def _all_usable(keys: Sequence[str]) -> bool:
-    """Whether each of a page's keys is usable, asked of all at once: a tenth of the price."""
+    """Return whether all keys of a page are usable; one check for all costs a tenth."""
     joined = f"/{'/'.join(keys)}/"
     if "" in keys or len(max(keys, key=len, default="")) > _MAX_KEY_CHARACTERS:
         return False

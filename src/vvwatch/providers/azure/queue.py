@@ -1,6 +1,6 @@
-"""A queue of Azure Queue Storage, to which Event Grid tells the changes of a storage account.
+"""An Azure storage queue that receives a storage account's changes from Event Grid.
 
-The service holds back no answer until there is a message: an empty queue is asked again after a pause, which grows.
+The service has no long poll: an empty queue is asked again after a growing pause.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _MOST_MESSAGES: Final = 32
 _MOST_RECEIVING: Final = 8
 _AT_A_TIME: Final = 16
 _HIDDEN_SECONDS: Final = 120
-"""Much longer than it takes to record what a message tells, and as long as one waits whose reader died."""
+"""Far longer than recording a message takes, and the wait after a reader's death."""
 _RELEASED_FOR_SECONDS: Final = 30
-"""At once they would come back to us, who are as near as others are, and again, without a pause."""
+"""The delay before redelivery: without it released messages would return to us in a tight loop."""
 _WAIT_SECONDS: Final = 20.0
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-"""Each look at the queue is paid for: one every five seconds comes to some dollars a year."""
+"""Each request costs money: one every five seconds comes to a few dollars a year."""
 _ID: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
 class StorageQueue:
-    """The messages of the queue at `queue_url` that tell of a container; as `ports.EventQueue`.
+    """The messages of the queue at `queue_url` about a container; see `ports.EventQueue`.
 
-    Made in a worker thread. Raises as QueueClient. None for `credentials`: the identity of the machine.
+    Create it in a worker thread. Raises as QueueClient. `credentials` None: the machine's identity.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StorageQueue:
         self._pause_seconds = _FIRST_PAUSE_SECONDS
 
     async def receive(self) -> Sequence[Message]:
-        """As `EventQueue.receive`; where there is much, several requests at a time bring it."""
+        """As `EventQueue.receive`; parallel requests fetch many messages."""
         waited = 0.0
         while True:
             messages = await self._received()
@@ -75,13 +75,13 @@ class StorageQueue:
             raise failures[0]
 
     async def release(self, messages: Sequence[Message]) -> None:
-        """As `EventQueue.release`; without the right to update messages they come back when they are due."""
+        """As `EventQueue.release`; without the right to update messages they return when due."""
         _, failures = await _run_for_each(messages, self._show)
         if failures and not isinstance(failures[0], AccessDenied):
             raise failures[0]
 
     async def examine(self) -> Sequence[Finding]:
-        """As `EventQueue.examine`. What Event Grid sends where is told by another service, which is not asked."""
+        """As `EventQueue.examine`. Event Grid's subscriptions belong to another service and are not checked."""
         try:
             waiting = await self._messages({"peekonly": "true"})
         except StorageError as error:
@@ -95,7 +95,7 @@ class StorageQueue:
         return [found, self._unseen()]
 
     async def repair(self) -> Sequence[Finding]:
-        """As `EventQueue.repair`; there is nothing that it could mend."""
+        """As `EventQueue.repair`; there is nothing to repair."""
         return await self.examine()
 
     async def aclose(self) -> None:
@@ -103,7 +103,7 @@ class StorageQueue:
         await self._client.aclose()
 
     async def _received(self) -> list[Message]:
-        """One round. What some of its requests brought is kept when others fail."""
+        """Return one round of messages, also if some of its requests fail."""
         hidden = {"visibilitytimeout": str(_HIDDEN_SECONDS)}
         answers, failures = await _run_for_each([hidden] * self._receiving, self._messages)
         messages = [message for answer in answers for message in answer]
@@ -143,7 +143,7 @@ class StorageQueue:
 
 
 def parse_messages(body: bytes, storage_account: str, container: str) -> list[Message]:
-    """The messages in an answer of the service. Raises ValueError when that is none."""
+    """Return the messages in a response. Raises ValueError if it is none."""
     root = parse_xml(body.decode("utf-8-sig"))
     if root.tag != "QueueMessagesList":
         raise ValueError("not the shape of an answer")
@@ -151,7 +151,7 @@ def parse_messages(body: bytes, storage_account: str, container: str) -> list[Me
 
 
 def _to_message(element: Element, storage_account: str, container: str) -> Message:
-    """A message; one that was only looked at has no receipt."""
+    """Return a message; a peeked one has no receipt."""
     name, text = element.findtext("MessageId", ""), element.findtext("MessageText", "")
     if not _ID.fullmatch(name):
         raise ValueError("a message has no id")
@@ -163,7 +163,7 @@ def _to_message(element: Element, storage_account: str, container: str) -> Messa
 async def _run_for_each(
     items: Iterable[_T], work: Callable[[_T], Awaitable[_R]]
 ) -> tuple[list[_R], list[StorageError]]:
-    """What came of the work on each item, some of them at a time; after a failure no more is begun."""
+    """Return results and errors of the work on the items, some in parallel; a failure starts no more."""
     done: list[_R] = []
     failures: list[StorageError] = []
     limiter = CapacityLimiter(_AT_A_TIME)

@@ -1,6 +1,6 @@
-"""Requests to one queue of Azure Queue Storage, in the pipeline of the storage: the protocol is the same.
+"""Requests to one Azure storage queue in the storage's pipeline, because the protocol is the same.
 
-The SDK's own client would parse and sign in the same way; what it adds is another pipeline with settings of its own.
+The SDK's own client parses and signs in the same way; it would only add another pipeline.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _QUEUE: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 
 
 class QueueClient(AzureClient):
-    """Asks the queue at `queue_url`; made, and raises, as AzureClient, and InvalidInput for what is no such address.
+    """Requests to the queue at `queue_url`. Raises as AzureClient, and InvalidInput for an address of no queue.
 
-    Credentials go to queues of Azure alone, or to the host that `location` names.
+    Credentials go only to queues in Azure, or to the host in `location`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QueueClient(AzureClient):
         super().__init__(AzureLocation(location.storage_account, queue, endpoint_url, *settings), credentials)
 
     async def ask(self, operation: Operation, request: Request) -> bytes:
-        """The body of the answer; empty for a message that is gone, or another's by now. Raises StorageError."""
+        """Return the response body; empty if the message is gone or another reader's. Raises StorageError."""
         asked = self.asked(operation)
         with _translate_errors(asked):
             response = await self._pipeline.send_request(self._built(request), stream=True)
@@ -72,7 +72,7 @@ class QueueClient(AzureClient):
 
 
 def unexpected_response(asked: RequestContext) -> StorageUnavailable:
-    """An answer that is a success and still not what it should be."""
+    """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
         f"{asked.failure}: something else than Azure Queue Storage answered",
         f"check the queue's address and proxy; {LATER}",
@@ -81,7 +81,7 @@ def unexpected_response(asked: RequestContext) -> StorageUnavailable:
 
 @contextmanager
 def _translate_errors(asked: RequestContext) -> Iterator[None]:
-    """As `told`, with what only a queue refuses."""
+    """Translate errors as for blobs, and those that only queues have."""
     with translate_errors(asked):
         try:
             yield
@@ -108,7 +108,7 @@ def _translate(refused: ServiceRefusal, asked: RequestContext) -> StorageError |
 
 
 def _split_queue_url(queue_url: str, location: AzureLocation, *, by_key: bool) -> tuple[str, str]:
-    """The address of the account, and the name of the queue. Raises InvalidInput."""
+    """Return the account's address and the queue's name. Raises InvalidInput."""
     try:
         parts = urlsplit(queue_url)
         host = parts.hostname or ""
@@ -128,7 +128,7 @@ def _split_queue_url(queue_url: str, location: AzureLocation, *, by_key: bool) -
 
 
 def _own_hosts(location: AzureLocation) -> tuple[str, ...]:
-    """Where queues may be that are nowhere in Azure: at the host of the blobs, or beside it."""
+    """Return the hosts of queues outside Azure: the blobs' own host, or its sibling."""
     host = urlsplit(location.endpoint_url).hostname
     return (host, host.replace(".blob.", ".queue.", 1)) if host else ()
 

@@ -1,4 +1,4 @@
-"""A container of Azure Blob Storage as a storage. A blob's version is its ETag, which any write to it changes."""
+"""An Azure Blob Storage container as a storage. A blob's version is its ETag, which any write changes."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from vvwatch.providers.versions import bare_etag, is_timed, split_version, versi
 __all__ = ["AzureAccountKey", "AzureClientSecret", "AzureLocation", "AzureStorage"]
 
 _PAGE_BLOBS: Final = 5_000
-"""The most that Azure gives at once."""
+"""The largest page that Azure gives."""
 _PAGES_RECEIVED: Final = 3
-"""How many pages arrive at a time, each of some MiB; others that were asked for wait, paused."""
+"""How many pages, of some MiB each, arrive at a time; other responses wait, paused."""
 _MOST_HALVINGS: Final = 2
 """A page of a quarter of the blobs has room for the longest names."""
 
@@ -48,10 +48,10 @@ _MOST_PARTS: Final = 50_000
 
 
 class AzureStorage(RemoteStorage):
-    """The blobs of one container. Make it in a worker thread; raises as `AzureClient`.
+    """The blobs of one container. Create it in a worker thread; raises as `AzureClient`.
 
-    A backslash, and a segment '.' or '..', is something else for Azure than for us: such keys are listed as
-    irregular, are not found, and cannot be created. A listing's price is that of list operations in the hot tier,
+    Azure rewrites backslashes and '.' or '..' segments: such keys are listed as irregular, are never found, and
+    cannot be created. The listing price is that of the hot tier,
     https://azure.microsoft.com/pricing/details/storage/blobs.
     """
 
@@ -67,7 +67,7 @@ class AzureStorage(RemoteStorage):
         self._halvings = 0
 
     def uri(self, key: str) -> str:
-        """The https address of `key`."""
+        """Return the https address of `key`."""
         return self._client.address.of(key)
 
     async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:  # noqa: ARG002  # Azure has no such start
@@ -122,7 +122,7 @@ class AzureStorage(RemoteStorage):
             await self._stat_version(key, version)
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
-        """As `RemoteStorage.create`. Blocks of a failed upload are nowhere to be seen and go within a week."""
+        """As `RemoteStorage.create`. Blocks of a failed upload stay invisible and expire within a week."""
         if not is_usable_key(key):
             raise OutsideLocation(
                 f"{self.uri(key)!r} cannot be created: Azure would make another name of {key!r}"
@@ -152,7 +152,7 @@ class AzureStorage(RemoteStorage):
         await self._client.aclose()
 
     def _note_versions(self, objects: Sequence[StorageObject]) -> None:
-        """A blob without an ETag has a time for its version, and what events tell is another one."""
+        """Note blobs without an ETag: their version is a time, which events do not carry."""
         if any(is_timed(obj.version) for obj in objects):
             self.notes.note(Oddity.NO_VERSIONS)
             self.notes.versions_shown = False
@@ -173,7 +173,7 @@ class AzureStorage(RemoteStorage):
             ) from None
 
     async def _page_body(self, query: Mapping[str, str]) -> bytes:
-        """The body of a page; of fewer blobs from now on where one is too large."""
+        """Return the body of a page; use smaller pages from now on if one is too large."""
         while True:
             halvings = self._halvings
             wanted = {**query, "maxresults": str(_PAGE_BLOBS >> halvings)}
@@ -185,7 +185,7 @@ class AzureStorage(RemoteStorage):
                 self._halvings = max(self._halvings, halvings + 1)
 
     async def _body(self, request: Request) -> bytes:
-        """The body of a listing. One that breaks off is asked for again: the SDK's own attempts end before it."""
+        """Return the body of a listing; retry one that breaks off, which the SDK does not."""
         attempts = 0
         while True:
             attempts += 1
@@ -211,9 +211,9 @@ class AzureStorage(RemoteStorage):
             raise unexpected_response(self._client.asked(READ, key)) from None
 
     async def _staged(self, key: str, source: Path, size_bytes: int) -> bytes:
-        """The list of the file's blocks, which now wait to be made a blob.
+        """Return the block list of the uploaded, uncommitted file.
 
-        Their ids are of this upload only: two uploads to one key never mix.
+        Block ids belong to one upload: two uploads to one key never mix.
         """
         upload = secrets.token_hex(8)
         blocks: list[str] = []
@@ -225,7 +225,7 @@ class AzureStorage(RemoteStorage):
         return f"<BlockList>{''.join(blocks)}</BlockList>".encode()
 
     async def _done(self, operation: Operation, request: Request) -> Mapping[str, str]:
-        """The headers of the answer, whose body nobody needs: read to its end, so that the connection can go on."""
+        """Return the response headers; read the unused body to its end, so the connection can be reused."""
         async with self._client.answer(operation, request) as response:
             await self._client.whole(operation, request.key, response)
             return response.headers
@@ -237,7 +237,7 @@ def _require_findable(key: str) -> None:
 
 
 def _version_condition(version: str) -> dict[str, str]:
-    """The condition that holds for no other version, as far as a request can say it."""
+    """Return the condition that only this version meets, as far as a request can express it."""
     modified = split_version(version).modified
     if modified is None:
         return {"If-Match": f'"{version}"'}
@@ -253,7 +253,7 @@ def _to_object(key: str, headers: Mapping[str, str]) -> StorageObject:
 
 
 def _read_content_range(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]:
-    """The size of the whole blob and its MD5, from the headers of an answer that begins at `start`."""
+    """Return the blob's size and MD5 from the headers of a response that begins at `start`."""
     size, md5 = headers["Content-Length"], headers.get("x-ms-blob-content-md5")
     if content_range := headers.get("Content-Range"):
         stretch, _, size = content_range.removeprefix("bytes ").partition("/")
@@ -266,7 +266,7 @@ def _read_content_range(headers: Mapping[str, str], start: int) -> tuple[int, by
 
 
 def _decode_md5(md5: str | None) -> bytes | None:
-    """What cannot be an MD5 vouches for nothing: whoever writes a blob may write any there."""
+    """Return the MD5; None if it cannot be one, since any writer of a blob may set it."""
     try:
         digest = b64decode(md5 or "", validate=True)
     except ValueError:

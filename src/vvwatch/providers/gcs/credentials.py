@@ -1,4 +1,4 @@
-"""What a service account's key file must hold to be used, and nothing that it could lead elsewhere with."""
+"""Check a service account's key file, and drop everything that could redirect the sign-in."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _HINT: Final = "use the JSON key file of a service account, as the Google Cloud 
 
 
 def validate_credentials(text: str, *, any_token_uri: bool = False, token_host: str = "") -> str:
-    """The service account in `text` as JSON, reduced to what signing in needs: the rest could name other addresses.
+    """Return the service account in `text` as JSON, reduced to what signing in needs.
 
-    Checking the private key takes 50 ms. `any_token_uri` allows other token endpoints than Google's,
-    `token_host` those of one host.
-    Raises InvalidInput, which says what is missing or wrong and repeats nothing of the content.
+    Checking the private key takes 50 ms. `any_token_uri` allows token endpoints other than Google's, `token_host`
+    those of one host. Raises InvalidInput with what is missing or wrong, and never any of the content.
     """
     data = _parse_object(text)
     if data.get("type") != "service_account":
@@ -53,7 +52,7 @@ def _is_trusted(token_uri: str, token_host: str) -> bool:
 
 
 def load_key(pem: str) -> RSAPrivateKey | None:
-    """The private key in `pem`; None when there is none that Google could have made. Takes 50 ms."""
+    """Return the private key in `pem`; None if Google cannot have issued it. Takes 50 ms."""
     if len(pem) > _MAX_KEY_CHARACTERS:
         return None
     try:
@@ -64,7 +63,7 @@ def load_key(pem: str) -> RSAPrivateKey | None:
 
 
 def _parse_object(text: str) -> Mapping[str, Any]:
-    """The JSON object in `text`. An error of the parser would carry the text, and none is kept."""
+    """Return the JSON object in `text`. Parser errors carry the text, so none is chained."""
     try:
         data = json.loads(text) if len(text) <= _MAX_CHARACTERS else None
     except (ValueError, RecursionError):

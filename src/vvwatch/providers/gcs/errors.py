@@ -1,6 +1,6 @@
-"""What Google Cloud Storage refuses, and how requests fail under way, in our words.
+"""Translate errors of Google Cloud Storage and of the network.
 
-No text of an answer is passed on: of a message only what has a known form is taken.
+No response text is passed on, except parts of a known form.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something done in a bucket: what it takes, and what it means when its condition does not hold.
+    """An operation on a bucket: the permission it needs, and the meaning of a failed condition.
 
-    What is `of_object` needs one to be there: when it is not found, the bucket is not suspected.
+    An operation `of_object` needs an object: a 404 then does not concern the bucket.
     """
 
     verb: str
@@ -59,7 +59,7 @@ DELETE: Final = Operation("deleted", "storage.objects.delete", "Storage Object U
 
 
 class ServiceRefusal(Exception):
-    """An answer that is no success. It does not leave the modules of this store."""
+    """Raised for an unsuccessful response. It stays within the modules of this store."""
 
     def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(status)
@@ -70,11 +70,11 @@ class ServiceRefusal(Exception):
 
 
 FAILURES: Final = (ServiceRefusal, aiohttp.ClientError, OSError)
-"""How a request ends that has no success."""
+"""The exceptions of an unsuccessful request."""
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed in a moment; after a 401 it may with a fresh token."""
+    """Return whether the same request may soon succeed; after a 401 with a fresh token."""
     if isinstance(error, ServiceRefusal):
         return error.status == 401 or (error.status in _PASSING and error.retry_after_seconds is None)
     return not isinstance(error, ssl.SSLError)
@@ -82,7 +82,7 @@ def is_transient(error: Exception) -> bool:
 
 @contextmanager
 def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
-    """What the store and the network say of `uri`, in our words."""
+    """Translate errors of the store and the network for `uri`."""
     what = f"{uri!r} cannot be {operation.verb}"
     try:
         yield
@@ -95,7 +95,7 @@ def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[No
 
 
 def connection_failed(error: Exception, what: str) -> StorageUnavailable:
-    """A request, `what` it was for said first, that came to no answer or to half of one."""
+    """Return the error for a request without a complete response; `what` begins its message."""
     if isinstance(error, ssl.SSLError):
         return StorageUnavailable(
             f"{what}: no TLS with {_server_name(error)}: {_tls_reason(error)}",
@@ -112,7 +112,7 @@ def connection_failed(error: Exception, what: str) -> StorageUnavailable:
 
 
 def unexpected_response(what: str) -> StorageUnavailable:
-    """An answer that is a success and still not what it should be."""
+    """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
         f"{what}: something else than Google Cloud Storage answered", "check endpoint_url and proxy; " + LATER
     )
@@ -120,7 +120,7 @@ def unexpected_response(what: str) -> StorageUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class _RefusalContext:
-    """A refusal, and what was wanted."""
+    """A refusal and its request."""
 
     refused: ServiceRefusal
     operation: Operation
@@ -197,7 +197,7 @@ _BY_STATUS: Final[dict[int, Callable[[_RefusalContext], StorageError]]] = {
 
 
 def _read_error(body: bytes) -> tuple[str, str]:
-    """The code and the message of a refusal's body, which is text where media were asked for."""
+    """Return the code and the message in a refusal's body, which is plain text for media requests."""
     try:
         error = json.loads(body)["error"]
         reason, message = str(error["errors"][0]["reason"]), str(error["message"])

@@ -1,8 +1,7 @@
-"""What Google Cloud Storage tells of objects through Pub/Sub: read without trust, whatever stands there.
+"""Parse Cloud Storage notifications from Pub/Sub, without trusting their content.
 
-One message tells of one change, in its attributes; its data, where the bucket's configuration wants them, are the
-object as a listing has it. Changes of metadata are passed over, and so is the end of a version that another one has
-replaced: its key has an object still.
+One message reports one change in its attributes; its optional data are the object as listed. Changes of metadata are
+ignored, and so is the end of a version that another one replaced, because its key still has an object.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _KINDS: Final = {
 
 
 def parse_message(message: object, bucket: str) -> ParsedMessage:
-    """What a message as Pub/Sub gives it tells of `bucket`; never raises."""
+    """Return the events for `bucket` in a Pub/Sub message; never raises."""
     attributes = _read_attributes(message)
     return parse_or_refuse(lambda: _parse_events(message, attributes, bucket), str(attributes))
 
@@ -65,12 +64,12 @@ def _parse_events(message: object, attributes: Mapping[str, str], bucket: str) -
 
 
 def _sequencer_of(generation: str, kind: EventKind) -> str:
-    """Of one width, so that texts compare as the numbers do; the end of a generation comes after its beginning."""
+    """Return texts of one width that compare as the numbers do; the end of a generation follows its beginning."""
     return f"{generation:0>20}{int(kind is EventKind.REMOVED)}"
 
 
 def _to_object(message: Any, attributes: Mapping[str, str]) -> StorageObject | None:
-    """The object that the data describe, as a listing does; None when there is none, or not the one announced."""
+    """Return the object in the data, as a listing gives it; None without one, or for another generation."""
     data = message.get("data")
     if attributes.get("payloadFormat") != "JSON_API_V1" or not isinstance(data, str):
         return None

@@ -1,6 +1,6 @@
-"""What Google Cloud Storage says of objects, a page of them or one, parsed at once and strictly.
+"""Parse Cloud Storage listings and object resources at once and strictly.
 
-Only the fields that are needed are asked for: the answer is seven times shorter than the one the SDK asks for.
+Requests name only the needed fields: the response is seven times shorter than the SDK's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MOST_ENTRIES: Final = 10_000
 _LONGEST_KEY_BYTES: Final = 1_024
 _MOST_GENERATION_DIGITS: Final = 20
 _RESERVED: Final = frozenset(("", ".", ".."))
-"""Names that no object has: in an address they would lead to something else."""
+"""Names that no object has: in a URL they would address something else."""
 
 _OBJECT_OF: Final = partial(tuple.__new__, StorageObject)
 """From a row of all its values; a third of the time that calling the class takes."""
@@ -44,14 +44,14 @@ _SHAPELESS: Final = (KeyError, TypeError, AttributeError, RecursionError)
 
 
 class ParsedPage(NamedTuple):
-    """One answer, and the token that the next one is asked for with; empty behind the last."""
+    """One response and the token of the next page; empty after the last."""
 
     listed: ListedPage
     next_token: str
 
 
 def parse_page(body: bytes) -> ParsedPage:
-    """The page in `body`. Raises ValueError when that is no listing."""
+    """Return the page in `body`. Raises ValueError if it is no listing."""
     try:
         answer = _load_json(body)
         if answer["kind"] != "storage#objects":
@@ -68,7 +68,7 @@ def parse_page(body: bytes) -> ParsedPage:
 
 
 def parse_object(body: bytes) -> StorageObject:
-    """The object that `body` describes. Raises ValueError when that is no object."""
+    """Return the object that `body` describes. Raises ValueError if it is no object."""
     try:
         return _to_objects((_load_json(body),))[0]
     except _SHAPELESS:
@@ -76,7 +76,7 @@ def parse_object(body: bytes) -> StorageObject:
 
 
 def is_usable_key(key: str) -> bool:
-    """Whether an object at `key` can be asked for."""
+    """Return whether a request can address an object at `key`."""
     try:
         check_key(key)
     except InvalidInput:
@@ -95,7 +95,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _load_json(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in `body`."""
+    """Return the JSON object in `body`."""
     answer = read_json(body)
     if not isinstance(answer, dict):
         raise TypeError
@@ -105,7 +105,7 @@ def _load_json(body: bytes) -> Mapping[str, Any]:
 def _split_complete(
     items: Sequence[Mapping[str, str]],
 ) -> tuple[Sequence[Mapping[str, str]], Sequence[Irregularity]]:
-    """The entries that tell all that has to be known, and the others; one without a name is no entry."""
+    """Return the complete entries and the incomplete ones; an entry without a name is dropped."""
     if all(map(_ALL_FIELDS.issubset, items)):
         return items, ()
     whole = [item for item in items if item.keys() >= _ALL_FIELDS]
@@ -119,7 +119,7 @@ def _incomplete_entry(item: Mapping[str, str]) -> Irregularity:
 
 
 def _to_objects(items: Sequence[Mapping[str, str]]) -> list[StorageObject]:
-    """By columns: they are checked, and made into objects, without a step of Python for each."""
+    """Return the objects, checked and built by columns without a Python step for each."""
     names, generations, sizes, updated = ([item[field] for item in items] for field in _FIELDS)
     _require_text(names)
     if items and not "".join(generations + sizes).isdecimal():
@@ -140,7 +140,7 @@ def _require_text(values: Sequence[str]) -> None:
 
 
 def _sort_out_entries(objects: list[StorageObject]) -> tuple[Sequence[StorageObject], Sequence[Irregularity]]:
-    """The objects that can be asked for, and the others."""
+    """Return the addressable objects, and the others."""
     if _all_usable([obj.key for obj in objects]):
         return objects, ()
     usables = [obj for obj in objects if is_usable_key(obj.key)]
@@ -148,7 +148,7 @@ def _sort_out_entries(objects: list[StorageObject]) -> tuple[Sequence[StorageObj
 
 
 def _all_usable(keys: Sequence[str]) -> bool:
-    """Whether each of a page's keys is usable, asked of all at once: a tenth of the price."""
+    """Return whether all keys of a page are usable; one check for all costs a tenth."""
     text = "".join(keys)
     if max(map(len, keys), default=0) * (1 if text.isascii() else 4) > _LONGEST_KEY_BYTES:
         return all(map(is_usable_key, keys))
@@ -164,5 +164,5 @@ def _irregular_entry(key: str) -> Irregularity:
 
 
 def _escape_surrogates(text: str) -> str:
-    """`text` with halves of surrogate pairs, which are no UTF-8, backslash-escaped."""
+    """Return `text` with lone surrogates, which are not UTF-8, backslash-escaped."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,6 @@
-"""A subscription of Pub/Sub, to which a bucket of Google Cloud Storage tells its changes.
+"""A Pub/Sub subscription that receives a bucket's change notifications.
 
-It is pulled through the REST interface: an answer with many messages costs one parse, and one request deletes them.
+It is pulled through the REST interface: one parse for many messages, and one request to delete them.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _SUBSCRIPTION: Final = re.compile(
 _MOST_MESSAGES: Final = 500
 """In one request; of notifications that is 1 MiB."""
 _WAIT_SECONDS: Final = 20.0
-"""After this the service is not asked any further, which would go on holding back its answer for as long again."""
+"""Stop waiting after this time, because the service would hold its response for as long again."""
 _RELEASED_FOR_SECONDS: Final = 30
-"""At once they would come back to us, who are as near as others are, and again, without a pause."""
+"""The delay before redelivery: without it released messages would return to us in a tight loop."""
 _TIMED_OUT: Final = 504
 
 
 class PubSubQueue:
-    """The messages of `subscription` (`projects/P/subscriptions/S`) that tell of a bucket; as `ports.EventQueue`.
+    """The messages of `subscription` (`projects/P/subscriptions/S`) about a bucket; see `ports.EventQueue`.
 
-    `credentials` is the JSON of a service account, None whoever this machine is; `endpoint_url` that of an emulator,
-    which gets none when it is http. Made in a worker thread. Raises InvalidInput for a name or credentials that
-    cannot be used.
+    `credentials` is the JSON of a service account, or None for the machine's identity; `endpoint_url` is an
+    emulator's, which gets no credentials over http. Create it in a worker thread. Raises InvalidInput for an unusable
+    name or credentials.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class PubSubQueue:
         await self._tell_each("acknowledge", messages, {})
 
     async def release(self, messages: Sequence[Message]) -> None:
-        """As `EventQueue.release`; others have them after half a minute."""
+        """As `EventQueue.release`; others receive them after half a minute."""
         await self._tell_each("modifyAckDeadline", messages, {"ackDeadlineSeconds": _RELEASED_FOR_SECONDS})
 
     async def examine(self) -> Sequence[Finding]:
@@ -99,9 +99,9 @@ class PubSubQueue:
         await self._storage.aclose()
 
     async def _pulled(self, request: Request) -> Answer | None:
-        """The answer; None where the service says that there was nothing in time.
+        """Return the response; None if the service had nothing in time.
 
-        One attempt more and no third: what cannot be reached must be told before the wait is over, as a failure.
+        It retries only once, so a failure is reported before the wait is over.
         """
         try:
             return await self._session.ask_once(request)
@@ -113,7 +113,7 @@ class PubSubQueue:
         return await self._session.ask_once(request)
 
     async def _tell_each(self, verb: str, messages: Sequence[Message], content: dict[str, int]) -> None:
-        """Tell something of the messages. Where deliveries are exactly once, some are refused as too old."""
+        """Send a request for the messages. With exactly-once delivery, some are rejected as too old."""
         url = self._session.address(self._subscription, verb)
         for start in range(0, len(messages), _MOST_MESSAGES):
             receipts = [message.receipt for message in messages[start : start + _MOST_MESSAGES]]
@@ -126,7 +126,7 @@ class PubSubQueue:
 
 
 def parse_messages(body: bytes, bucket: str) -> list[Message]:
-    """The messages in the answer to a pull. Raises ValueError when it is none."""
+    """Return the messages in a pull response. Raises ValueError if it is none."""
     try:
         received = read_json(body or b"{}").get("receivedMessages", ())
         if len(received) > _MOST_MESSAGES:

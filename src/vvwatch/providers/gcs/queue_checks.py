@@ -1,4 +1,4 @@
-"""Whether a bucket's notifications reach a subscription, all of them, and how to have it so."""
+"""Check that a bucket's notifications reach a subscription completely, and repair them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVICE: Final = "//pubsub.googleapis.com/"
 
 
 class Examination:
-    """Asks for the subscription and for what the bucket notifies of."""
+    """Reads the subscription and the bucket's notification configurations."""
 
     def __init__(self, subscription: str, bucket: str, pubsub: PubSubSession, storage: GcsSession) -> None:
         self._subscription = subscription
@@ -37,7 +37,7 @@ class Examination:
         self._storage = storage
 
     async def findings(self) -> list[Finding]:
-        """What is found, the subscription first. Never raises: what cannot be asked is a finding."""
+        """Return the findings, the subscription first. Never raises: a failed request is a finding."""
         try:
             described = await self._described()
         except AccessDenied as error:
@@ -49,7 +49,7 @@ class Examination:
         return [*found, await self._notifications(topic)] if topic else found
 
     async def repaired(self) -> list[Finding]:
-        """Have the bucket notify of everything that matters, in a configuration of its own; what is found then."""
+        """Add a notification configuration for every relevant event; return the new findings."""
         try:
             topic = _topic_of(await self._described())
             if topic and not _relevant_configurations(await self._configurations(), topic):
@@ -81,7 +81,7 @@ class Examination:
         return (objects.parent / "notificationConfigs").with_query(objects.query)
 
     async def _right(self) -> Finding:
-        """Whether messages may be taken: asked for, since to try it would hold messages back from others."""
+        """Check the permission to pull without a pull, which would hold messages back from others."""
         url = self._pubsub.address(self._subscription, "testIamPermissions")
         try:
             request = post_request(url, {"permissions": [PULL.permission]})
@@ -94,7 +94,7 @@ class Examination:
         return Finding("rights", "ok", "messages can be received, released and deleted")
 
     def _of_subscription(self, described: Mapping[str, Any]) -> list[Finding]:
-        """What of the subscription itself keeps events from us; an `ok` when nothing does."""
+        """Return the subscription's faults; an `ok` when there is none."""
         found: list[Finding] = []
         if _topic_of(described) is None:
             anew = self._command("create", "--topic=TOPIC --ack-deadline=60")
@@ -150,19 +150,19 @@ def _topic_of(described: Mapping[str, Any]) -> str | None:
 def _relevant_configurations(
     configurations: Sequence[Mapping[str, Any]], topic: str
 ) -> list[Mapping[str, Any]]:
-    """Those that tell the topic of new objects."""
+    """Return the configurations that notify the topic of new objects."""
     return [
         each for each in configurations if each.get("topic") == f"{_SERVICE}{topic}" and _is_relevant(each)
     ]
 
 
 def _is_relevant(configuration: Mapping[str, Any]) -> bool:
-    """Without event types it tells of everything."""
+    """Return whether it notifies of new objects; without event types it notifies of everything."""
     types = configuration.get("event_types")
     return not types or (isinstance(types, list) and _EVENTS[0] in types)
 
 
 def _prefixes_of(telling: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What they are confined to; empty when one of them is not."""
+    """Return their prefixes; empty when one of them has none."""
     prefixes = [str(each.get("object_name_prefix") or "") for each in telling]
     return [] if "" in prefixes else [repr(prefix) for prefix in prefixes]

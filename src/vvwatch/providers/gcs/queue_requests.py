@@ -1,4 +1,4 @@
-"""Requests to Pub/Sub's REST interface, in the session of the storage, and what it refuses in our words."""
+"""Requests to Pub/Sub's REST interface in the storage's session, with translated errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCOPE: Final = "https://www.googleapis.com/auth/pubsub"
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Something done with a resource: what it takes."""
+    """An operation on a resource, and the permission it needs."""
 
     verb: str
     permission: str
@@ -40,22 +40,22 @@ CONFIGURE: Final = Right("made to notify", "storage.buckets.update", "roles/stor
 
 
 class Requester(Protocol):
-    """Sends requests: a session of the storage."""
+    """Sends requests; a session of the storage."""
 
     async def ask(self, request: Request) -> Answer:
-        """The whole answer; raises Refused, aiohttp's errors, TimeoutError, and StorageUnavailable."""
+        """Return the whole response. Raises ServiceRefusal, aiohttp's errors, TimeoutError and StorageUnavailable."""
         ...
 
 
 class PubSubSession(GcsSession):
-    """Asks Pub/Sub with its own scope, at `endpoint_url` or where everybody does; as GcsSession."""
+    """A session for Pub/Sub with its own scope, at `endpoint_url` or the public address; see GcsSession."""
 
     def __init__(self, location: GcsLocation, credentials: str | None, endpoint_url: str) -> None:
         super().__init__(replace(location, endpoint_url=endpoint_url, user_project=""), credentials)
         self._service = (endpoint_url or _SERVICE).rstrip("/")
 
     def address(self, resource: str, verb: str = "") -> URL:
-        """The address of a resource such as `projects/P/subscriptions/S`, or of something done with it."""
+        """Return the address of a resource such as `projects/P/subscriptions/S`, or of an operation on it."""
         return URL(f"{self._service}/v1/{quote(resource)}{':' * bool(verb)}{verb}", encoded=True)
 
     def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
@@ -65,12 +65,12 @@ class PubSubSession(GcsSession):
 
 
 def post_request(url: URL, content: Mapping[str, Any]) -> Request:
-    """A request with JSON in it."""
+    """Return a request with a JSON body."""
     return Request("POST", url, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
 async def request_json(session: Requester, request: Request, right: Right, resource: str) -> dict[str, Any]:
-    """The JSON object that answers a request. Raises StorageError."""
+    """Return the JSON object of the response. Raises StorageError."""
     with translate_errors(right, resource):
         answer = await session.ask(request)
     try:
@@ -84,7 +84,7 @@ async def request_json(session: Requester, request: Request, right: Right, resou
 
 @contextmanager
 def translate_errors(right: Right, resource: str) -> Iterator[None]:
-    """What Pub/Sub, the bucket's configuration and the network say of `resource`, in our words."""
+    """Translate errors of Pub/Sub, of the notification configuration and of the network for `resource`."""
     operation = errors.Operation(right.verb, right.permission, right.role, ObjectChanged, of_object=False)
     with errors.translate_errors(operation, resource, resource):
         try:

@@ -1,4 +1,4 @@
-"""Requests to Google Cloud Storage's JSON API: the SDK's headers, one session, a few attempts."""
+"""Requests to Cloud Storage's JSON API: the SDK's headers, one session, a few attempts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class GcsLocation:
-    """A bucket and the way to it; `user_project` pays for requests where the requester pays."""
+    """A bucket and how to reach it; `user_project` pays where the requester pays."""
 
     bucket: str
     endpoint_url: str = ""
@@ -41,7 +41,7 @@ class GcsLocation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. The body of `raw` answers is left as it is stored."""
+    """A request. The body of a `raw` response stays as stored."""
 
     method: str
     url: URL
@@ -51,7 +51,7 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """A success, or the 308 of an upload that wants more."""
+    """A successful response, or the 308 of an unfinished upload."""
 
     status: int
     headers: Mapping[str, str]
@@ -59,10 +59,10 @@ class Answer(NamedTuple):
 
 
 class GcsSession:
-    """Asks for things in one bucket; connects when it is first asked.
+    """Requests about one bucket; connects on first use.
 
-    An `http://` endpoint gets no credentials. Raises InvalidInput for credentials that cannot be used; its methods
-    raise Refused, aiohttp's errors, TimeoutError, and StorageUnavailable.
+    An `http://` endpoint gets no credentials. Raises InvalidInput for unusable credentials; its methods raise
+    ServiceRefusal, aiohttp's errors, TimeoutError and StorageUnavailable.
     """
 
     def __init__(self, location: GcsLocation, credentials: str | None) -> None:
@@ -76,36 +76,36 @@ class GcsSession:
         self._storage: Storage | None = None
 
     def objects(self, key: str | None = None, **query: str) -> URL:
-        """The address of the bucket's listing, or of the object at `key`."""
+        """Return the address of the bucket's listing, or of the object at `key`."""
         name = "" if key is None else "/" + quote(key, safe="")
         return self._url(f"/storage/v1/b/{self._bucket}/o{name}", query)
 
     def uploads(self, **query: str) -> URL:
-        """The address that new objects are sent to."""
+        """Return the address for new objects."""
         return self._url(f"/upload/storage/v1/b/{self._bucket}/o", query)
 
     def at_root(self, address: str) -> URL:
-        """`address`, which the service gave, at the host that was configured, whatever host it names.
+        """Return `address`, from the service, at the configured host, whatever host it names.
 
-        Raises ValueError when it is none.
+        Raises ValueError if it is no address.
         """
         return URL(f"{URL(self._root).origin()}{URL(address, encoded=True).raw_path_qs}", encoded=True)
 
     async def ask(self, request: Request) -> Answer:
-        """The whole answer. Raises ReplyRefused for one beyond the limits."""
+        """Return the whole response. Raises ReplyRefused for one beyond the limits."""
         return await _retry_patiently(lambda: self.ask_once(request))
 
     async def ask_once(self, request: Request) -> Answer:
-        """As `ask`, in a single attempt."""
+        """As `ask`, without retries."""
         async with await self._sent(request) as response:
             return Answer(response.status, response.headers, await response.read())
 
     async def open(self, request: Request) -> aiohttp.ClientResponse:
-        """The answer with its body still to be read; to be entered as a context by the caller."""
+        """Return the response with an unread body; enter it as a context."""
         return await _retry_patiently(lambda: self._sent(request))
 
     async def aclose(self) -> None:
-        """End every connection."""
+        """Close all connections."""
         storage, self._storage = self._storage, None
         if storage is not None:
             with CancelScope(shield=True):  # to close the first session must not end before the second one
@@ -173,7 +173,7 @@ async def _retry_patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def _build_tls(ca_file: str) -> ssl.SSLContext | bool:
-    """The usual authorities, and the one in `ca_file`: the token may come from somewhere else than the objects."""
+    """Return the usual authorities plus `ca_file`: tokens may come from another host than objects."""
     if not ca_file:
         return True
     try:

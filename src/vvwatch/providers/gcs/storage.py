@@ -1,4 +1,4 @@
-"""A bucket of Google Cloud Storage as a storage."""
+"""A Google Cloud Storage bucket as a storage."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ from vvwatch.providers.spool import Spool
 __all__ = ["GcsLocation", "GcsStorage"]
 
 PAGE_KEYS: Final = 1_000
-"""How many entries are asked for at a time; the service gives no more."""
+"""The page size; the service gives no more."""
 
 _MD5: Final = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
 
 
 class GcsStorage(RemoteStorage):
-    """The objects of a bucket. `credentials` is the JSON of a service account, None whoever this machine is.
+    """The objects of a bucket. `credentials` is the JSON of a service account, or None for the machine's identity.
 
-    Made in a worker thread. Raises InvalidInput when the credentials cannot be used. A listing's price is that of
-    Class A operations on standard storage, https://cloud.google.com/storage/pricing.
+    Create it in a worker thread. Raises InvalidInput for unusable credentials. The listing price is that of Class A
+    operations on standard storage, https://cloud.google.com/storage/pricing.
     """
 
     capabilities = Capabilities(atomic_writes=True, start_after=True, list_usd=0.05 / 10_000)
@@ -105,7 +105,7 @@ class GcsStorage(RemoteStorage):
     async def opened(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[Incoming]:
-        """As `RemoteStorage.opened`; what is stored compressed comes compressed."""
+        """As `RemoteStorage.opened`; objects stored compressed arrive compressed."""
         _require_usable(key, ObjectNotFound)
         stretch = f"bytes={start}-{'' if length is None else start + length - 1}"
         headers = {"Accept-Encoding": "gzip"} | ({"Range": stretch} if start or length is not None else {})
@@ -130,7 +130,7 @@ class GcsStorage(RemoteStorage):
             await upload_object(self._session, NewObject(key, source, size_bytes, sha256, content_type))
 
     async def remove(self, key: str, version: str) -> None:
-        """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
+        """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""
         await self._stat_version(key, version)  # not every compatible server minds the condition
         with self._told(DELETE, key):
             await self._session.ask(Request("DELETE", self._session.objects(key, ifGenerationMatch=version)))
@@ -154,7 +154,7 @@ class GcsStorage(RemoteStorage):
     async def _response(
         self, key: str, version: str, headers: dict[str, str]
     ) -> aiohttp.ClientResponse | None:
-        """The answer with the bytes; None when there are none from the start of the range on."""
+        """Return the response with the bytes; None if the range has none."""
         url = self._session.objects(key, alt="media", ifGenerationMatch=version)
         with self._told(READ, key):
             try:
@@ -179,7 +179,7 @@ def _require_usable(key: str, error: type[StorageError]) -> None:
 
 
 def _drop_repeats(page: ListedPage, known: set[str], after: str) -> ListedPage:
-    """The page without folders that came before, on this page or another, and without keys up to `after`."""
+    """Return the page without repeated folders and without keys up to `after`."""
     folders = [folder for folder in dict.fromkeys(page.folders) if folder not in known]
     known.update(folders)
     objects = [obj for obj in page.objects if obj.key > after] if after else page.objects
@@ -187,7 +187,7 @@ def _drop_repeats(page: ListedPage, known: set[str], after: str) -> ListedPage:
 
 
 def _read_size(response: aiohttp.ClientResponse, start: int | None) -> int | None:
-    """How long the whole object is; None when the answer is not what was asked for, all of it or from `start` on."""
+    """Return the size of the whole object; None if the response is not what was asked for."""
     if start is None:
         said = response.headers.get("X-Goog-Stored-Content-Length") or response.headers.get("Content-Length")
         return int(said) if response.status == 200 and said and said.isdecimal() else None
@@ -196,7 +196,7 @@ def _read_size(response: aiohttp.ClientResponse, start: int | None) -> int | Non
 
 
 def _read_md5(response: aiohttp.ClientResponse) -> bytes | None:
-    """What the store vouches for; objects composed of others have no MD5."""
+    """Return the stated MD5; composed objects have none."""
     found = _MD5.search(",".join(response.headers.getall("X-Goog-Hash", ())))
     return b64decode(found[1]) if found else None
 

@@ -1,4 +1,4 @@
-"""Signing in to Google by the SDK, whose manners are mended: one caller at a time, one attempt, no busy loop."""
+"""Google tokens by the SDK, restricted to one caller at a time, one attempt and no busy loop."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ _NO_IDENTITY: Final = (
 
 
 class GcsToken(Token):
-    """The SDK's token for a service account's JSON, or for whom this machine is when that is None.
+    """The SDK's token for a service account's JSON, or for the machine's identity if None.
 
-    Reads files and takes 50 ms to make: in a worker thread. Raises CredentialsRefused. The SDK's own way would
-    parse the private key for each token, share the fetching with callers who may be cancelled, and try
-    five times.
+    Reads files and takes 50 ms: create it in a worker thread. Raises CredentialsRefused. The SDK itself would parse
+    the private key for each token, share a fetch with callers that may be cancelled, and try five times.
     """
 
     def __init__(self, credentials: str | None) -> None:
@@ -44,7 +43,7 @@ class GcsToken(Token):
         self._turn = Lock(fast_acquire=True)
 
     def attach(self, connector: aiohttp.TCPConnector, proxy: str | None) -> None:
-        """Sign in by `connector`; only the machine's own metadata server is behind no proxy."""
+        """Fetch tokens through `connector`; only the machine's metadata server bypasses the proxy."""
         through: dict[str, Any] = {"connector": connector, "connector_owner": False, "proxy": proxy}
         if self.token_type is Type.GCE_METADATA:
             through = {}
@@ -52,11 +51,11 @@ class GcsToken(Token):
         self.session = AioSession(self._sign_in)  # type: ignore[arg-type]  # typed for its other build
 
     async def close(self) -> None:
-        """End the connections of `attach`."""
+        """Close the connections of `attach`."""
         await self._sign_in.close()
 
     async def ensure_token(self) -> None:
-        """Fetch a token when there is none for long enough. Raises StorageUnavailable, Refused, aiohttp's errors."""
+        """Fetch a token unless the present one lasts. Raises StorageUnavailable, ServiceRefusal, aiohttp's errors."""
         async with self._turn:
             if time.time() >= self.access_token_refresh_after:
                 await self._fetch()
@@ -86,7 +85,7 @@ def _load_key(pem: str) -> RSAPrivateKey:
 
 
 def _translate_refusal(error: aiohttp.ClientResponseError) -> StorageUnavailable | ServiceRefusal:
-    """Why there is no token; the SDK's error has the whole answer in its message."""
+    """Return why there is no token; the SDK's error holds the whole response in its message."""
     if error.status < 400:
         return unexpected_response("signing in")
     if error.status in (408, 429) or error.status >= 500:

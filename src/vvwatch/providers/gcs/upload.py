@@ -1,4 +1,4 @@
-"""New objects of Google Cloud Storage: small ones in one request, large ones in parts of a resumable upload."""
+"""Create objects in Cloud Storage: small ones in one request, large ones by a resumable upload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vvwatch.providers.gcs.errors import FAILURES, LATER, ServiceRefusal, is_tra
 from vvwatch.providers.gcs.session import Answer, GcsSession, Request
 
 PART_BYTES: Final = 8 << 20
-"""What is held in memory of an upload. The service wants a multiple of 256 KiB."""
+"""The part of an upload held in memory. The service requires a multiple of 256 KiB."""
 
 _STANDSTILLS: Final = 5
 _ABORT_SECONDS: Final = 5.0
@@ -28,7 +28,7 @@ _JSON: Final = "application/json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object to be made from the file `source`."""
+    """An object to create from the file `source`."""
 
     key: str
     source: Path
@@ -38,13 +38,13 @@ class NewObject:
 
     @property
     def resource(self) -> bytes:
-        """What the service is told of it."""
+        """Return the metadata for the service."""
         told = {"name": self.key, "contentType": self.content_type, "metadata": {"sha256": self.sha256}}
         return json.dumps(told).encode()
 
 
 async def upload_object(session: GcsSession, new: NewObject) -> None:
-    """Make the object, whole or not at all, if none stands at its key: else the service refuses with a 412.
+    """Create the object whole or not at all; the service refuses with a 412 if its key is taken.
 
     Raises as `GcsSession` does.
     """
@@ -78,7 +78,7 @@ async def _upload_parts(session: GcsSession, new: NewObject) -> None:
 
 @asynccontextmanager
 async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
-    """The address of a resumable upload, which is given up when the block fails."""
+    """Yield the address of a resumable upload; cancel the upload if the block fails."""
     headers = {
         "Content-Type": _JSON,
         "X-Upload-Content-Type": new.content_type,
@@ -99,7 +99,7 @@ async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL
 
 
 async def _send_part(session: GcsSession, url: URL, new: NewObject, start: int) -> Answer:
-    """The answer to the part that begins at `start`; when none came, how far the upload has got."""
+    """Return the response to the part at `start`, or, without one, to a query of the upload's progress."""
     content = await _read_part(new.source, start)
     stretch = f"bytes {start}-{start + len(content) - 1}/{new.size_bytes}"
     headers = {"Content-Type": new.content_type, "Content-Range": stretch}
@@ -114,7 +114,7 @@ async def _send_part(session: GcsSession, url: URL, new: NewObject, start: int) 
 
 
 def _received_bytes(answer: Answer) -> int:
-    """How many bytes the service has; none without a Range."""
+    """Return how many bytes the service has; none without a Range."""
     stretch = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
     return int(stretch[1]) + 1 if stretch else 0
 

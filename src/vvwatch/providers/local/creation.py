@@ -1,4 +1,4 @@
-"""Create a file whole or not at all, never over another one."""
+"""Create a file whole or not at all, and never over another one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def make_folder(root: int, folder: str) -> int:
-    """A descriptor of `folder` below the directory `root`, with its parents made where they are missing.
+    """Return a descriptor of `folder` below the directory `root`; create missing parents.
 
-    Raises OSError as `open_folder` does when a step is there and is no directory, or may not be made.
+    Raises OSError as `open_folder` does if a step is no directory or cannot be created.
     """
     current = os.open(".", _FOLDER, dir_fd=root)
     for name in folder.split("/") if folder else ():
@@ -41,10 +41,10 @@ def _make_step(parent: int, name: str) -> int:
 
 
 def create_file(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
-    """Give `name` in the directory `folder` the bytes of `source`; returns their count and SHA-256 in hex.
+    """Create `name` in the directory `folder` with the bytes of `source`; return their count and SHA-256 in hex.
 
-    The bytes are on the disk before the name is, and the name before this returns. Equal bytes under the
-    name count as done; raises FileExistsError when anything else stands there.
+    The bytes reach the disk before the name, and the name before this returns. Equal bytes under the name count as
+    done; raises FileExistsError for anything else there.
     """
     try:
         written = _create_nameless(folder, name, source)
@@ -58,7 +58,7 @@ def create_file(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
 
 
 def _create_nameless(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
-    """By a file without a name, of which a killed process leaves nothing behind."""
+    """Write an unnamed file first: a killed process leaves nothing behind."""
     if not _NAMELESS:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
     with os.fdopen(os.open(".", os.O_WRONLY | _NAMELESS, 0o666, dir_fd=folder), "wb") as writer:
@@ -111,7 +111,7 @@ def _link_name(folder: int, scratch: str, name: str) -> None:
 
 
 def _rename_file(folder: int, scratch: str, name: str) -> None:
-    """For filesystems without hard links (FAT, some network shares): look, then take the name."""
+    """Check, then rename, on file systems without hard links (FAT, some network shares)."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def _rename_file(folder: int, scratch: str, name: str) -> None:
 
 
 def _read_content(folder: int, name: str) -> tuple[int, str] | None:
-    """Count and SHA-256 of what stands at `name`; None when it is not a regular file."""
+    """Return count and SHA-256 of the file at `name`; None if it is not a regular file."""
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return None
     with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as reader:

@@ -1,4 +1,4 @@
-"""What the kernel tells of the file system behind a descriptor."""
+"""Facts about the file system behind a descriptor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def magic_of(descriptor: int) -> int:
-    """The magic number of the file system (statfs(2)); 0 when it cannot be had, and on every kernel but Linux."""
+    """Return the file system's magic number (statfs(2)); 0 if unavailable, as outside Linux."""
     if sys.platform != "linux":
         return 0
     status = ctypes.create_string_buffer(256)
@@ -38,7 +38,7 @@ def magic_of(descriptor: int) -> int:
 
 
 def has_lasting_inodes(descriptor: int, mounts: Path = MOUNTS) -> bool:
-    """Whether files there keep their inode numbers over a remount. A FUSE file system of an unknown kind: no."""
+    """Return whether files keep their inode numbers over a remount; False for an unknown FUSE file system."""
     magic = magic_of(descriptor)
     if magic not in _BY_ITS_MOUNT:
         return magic not in _MADE_UP_INODES

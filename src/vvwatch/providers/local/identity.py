@@ -1,4 +1,4 @@
-"""What stands at a folder's path: the file system that is mounted there, by what stays the same over a remount."""
+"""Identify the file system mounted at a folder's path, stable over a remount."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vvwatch.config.mounts import MOUNTS, mount_at
 
 
 def place_of(path: Path, mounts: Path = MOUNTS) -> str | None:
-    """A text that differs when another file system stands at `path`, or none does; None where no folder is."""
+    """Return a text that changes if another file system, or none, is mounted at `path`; None without a folder."""
     real = Path(os.path.realpath(path))
     try:
         device = real.stat().st_dev

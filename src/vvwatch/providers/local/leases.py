@@ -23,12 +23,11 @@ _LOCAL_FILESYSTEMS: Final = {
 
 
 def has_writer(descriptor: int) -> bool:
-    """Whether some process has the file behind this read-only `descriptor` open for writing.
+    """Return whether some process has the file behind this read-only `descriptor` open for writing.
 
-    A read lease is granted only when nobody has. False where the kernel will not say: foreign files
-    without CAP_LEASE, and filesystems on which a refusal means something else (NFS and SMB refuse
-    whenever the server has delegated nothing, which would keep a file "in use" for ever). So is it on
-    every kernel but Linux.
+    The kernel grants a read lease only if none has. False where the kernel cannot tell: other users' files without
+    CAP_LEASE, file systems where a refusal means something else (NFS and SMB refuse whenever the server has delegated
+    nothing, which would keep a file "in use" for ever), and other kernels than Linux.
     """
     if sys.platform != "linux":
         return False

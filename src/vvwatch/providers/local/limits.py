@@ -1,4 +1,4 @@
-"""What the kernel grants to those who watch, and what to do when it does not suffice."""
+"""The kernel's limits on file watches, and what to do when they are too low."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, 
 
 
 def affordable_watches() -> int | None:
-    """How many folders inotify may watch for this user; None where the kernel has no such limit or hides it."""
+    """Return how many folders inotify may watch for this user; None without a known limit."""
     return _read_setting("max_user_watches")
 
 
 def report_overflow() -> SourceHealth:
-    """More happened at once than the kernel's queue holds."""
+    """Return that more happened at once than the kernel's queue holds."""
     return SourceHealth(
         "degraded",
         "more changes at once than the kernel's queue holds; everything is listed again",
@@ -31,7 +31,7 @@ def report_overflow() -> SourceHealth:
 
 
 def report_spent(unwatched: int, folders: int) -> SourceHealth:
-    """The budget of watches leaves `unwatched` of `folders` out."""
+    """Return that the watch limit excludes `unwatched` of `folders`."""
     return SourceHealth(
         "degraded",
         f"{unwatched} of {folders} folders cannot be watched: the budget of inotify watches is spent",
@@ -40,7 +40,7 @@ def report_spent(unwatched: int, folders: int) -> SourceHealth:
 
 
 def report_refused(error: OSError) -> SourceHealth:
-    """There are no notices at all, because of `error`."""
+    """Return that `error` prevents all notifications."""
     if error.errno == errno.EMFILE and sys.platform == "linux":
         return SourceHealth(
             "degraded",
@@ -62,7 +62,7 @@ def report_refused(error: OSError) -> SourceHealth:
 
 
 def count_folders(root: Path, enough: Callable[[], bool]) -> int:
-    """How many folders a source of `root` watches, itself included; fewer when `enough` ends the count. Blocks."""
+    """Return how many folders a source of `root` watches, itself included; stop at `enough`. Blocks."""
     count, waiting = 0, [os.fspath(root)]
     while waiting and not enough():
         try:
@@ -75,9 +75,9 @@ def count_folders(root: Path, enough: Callable[[], bool]) -> int:
 
 
 def examine_limits(folders: int, roots: int) -> list[Finding]:
-    """Whether the kernel grants what it takes to watch `folders` folders below `roots` roots.
+    """Return findings on whether the kernel can watch `folders` folders below `roots` roots.
 
-    What it grants is shared with all programs of this user. Nothing is found where it tells no limits.
+    All programs of this user share its limits. Without known limits there are no findings.
     """
     return [
         *_compare_limit("inotify watches", "max_user_watches", folders, "folder"),
@@ -123,12 +123,12 @@ def _is_watched(entry: os.DirEntry[str]) -> bool:
 
 
 def _raise_command(name: str, value: int) -> str:
-    """The command that sets a limit."""
+    """Return the command that raises a limit."""
     return f"sudo sysctl fs.inotify.{name}={value}"
 
 
 def _read_limit(name: str) -> int:
-    """The kernel's present limit; its usual value where a sandbox hides it."""
+    """Return the kernel's limit; its usual value where a sandbox hides it."""
     return _read_setting(name) or _USUAL_LIMITS[name]
 
 

@@ -1,4 +1,4 @@
-"""Which file systems tell this machine only of its own changes."""
+"""File systems that report only this machine's own changes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from vvwatch.config.mounts import MOUNTS, mount_at
 
 
 def remote_filesystem(path: Path, mounts: Path = MOUNTS) -> str | None:
-    """The type of the file system at `path` when others can change it unseen by this kernel, else None.
+    """Return the file system type at `path` if others can change it unseen by this kernel, else None.
 
-    None as well where no table of mounts is kept at `mounts`, as on every kernel but Linux.
+    None also without a mount table at `mounts`, as on every kernel but Linux.
     """
     found = mount_at(path, mounts)
     return found.kind if found is not None and found.is_remote else None

@@ -1,4 +1,4 @@
-"""What a folder source needs of whoever tells it of changes."""
+"""The interface between a folder source and its change notifications."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from vvwatch.ports import SourceHealth
 
 @dataclass
 class Changes:
-    """What happened: `keys` of files that were touched, prefixes whose content was not seen arriving."""
+    """Changes: `keys` of touched files, and prefixes whose content may have arrived unseen."""
 
     keys: list[str] = field(default_factory=list)
     rescan: list[str] = field(default_factory=list)
     overflowed: bool = False
-    """Events were thrown away: this notifier knows nothing for sure any more and has to be made anew."""
+    """Events were lost: this notifier is no longer reliable and must be replaced."""
 
 
 class Notifier(Protocol):
-    """Tells of changes below one root, from when it is made until it is closed; names that start with a dot aside.
+    """Reports changes below one root until closed, except for names that start with a dot.
 
-    Blocking; for one thread at a time. Making and using one raises StorageUnavailable when the root is not
-    there, AccessDenied when it is closed to us, OSError when this machine grants no (further) notices.
+    Blocking; for one thread at a time. Raises StorageUnavailable if the root is missing, AccessDenied if it is
+    unreadable, OSError if this machine grants no (further) notifications.
     """
 
     def fileno(self) -> int:
@@ -30,21 +30,21 @@ class Notifier(Protocol):
         ...
 
     def revisit(self) -> None:
-        """Have `grow` go through the whole tree again: folders may have become readable, or a budget other."""
+        """Let `grow` walk the whole tree again: folders may be readable now, or limits different."""
         ...
 
     def grow(self) -> bool:
-        """Take in some of the folders that wait for it; True when none waits any more."""
+        """Watch some of the waiting folders; return True when none waits any more."""
         ...
 
     def shortfall(self) -> SourceHealth | None:
-        """Why some folders are not told of, although they could be; None when all are."""
+        """Return why some readable folders are not watched; None when all are."""
         ...
 
     def read(self) -> Changes:
-        """What has happened since the last read; a root that was replaced counts as gone."""
+        """Return the changes since the last read; a replaced root counts as gone."""
         ...
 
     def close(self) -> None:
-        """Tell no more; nothing of it runs on."""
+        """Stop; nothing continues in the background."""
         ...

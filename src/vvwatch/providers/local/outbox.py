@@ -1,4 +1,4 @@
-"""What a source has still to tell, merged: however slow the listener, it is little and nothing is lost."""
+"""Pending hints of a source, merged: a slow listener costs little memory and loses nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_PREFIXES: Final = 200
 
 
 class Outbox:
-    """Collects touched keys and prefixes to list again, and hands them on in hints."""
+    """Collects touched keys and prefixes to list again, and passes them on as hints."""
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
@@ -23,7 +23,7 @@ class Outbox:
         self._filled = anyio.Event()
 
     def add(self, keys: Iterable[str] = (), rescan: Iterable[str] = ()) -> None:
-        """Keep these until they are told. Too many of either become one listing of everything."""
+        """Keep these until delivered. Too many of either become one listing of everything."""
         self._keys.update(dict.fromkeys(keys))
         self._prefixes.update(rescan)
         if len(self._keys) > _MOST_KEYS:
@@ -35,7 +35,7 @@ class Outbox:
             self._filled.set()
 
     async def deliver(self, notify: Callable[[Hint], Awaitable[None]]) -> None:
-        """Tell until cancelled: keys before prefixes, for a look is quick and a listing may be long."""
+        """Deliver until cancelled: keys before prefixes, because a look is quick and a listing may be long."""
         while True:
             await self._filled.wait()
             if self._keys:
@@ -52,7 +52,7 @@ class Outbox:
         return keys
 
     def _taken_prefixes(self) -> tuple[str, ...]:
-        """The prefixes that no other one covers."""
+        """Return the prefixes that no other one covers, and forget all."""
         kept: list[str] = []
         for prefix in sorted(self._prefixes):
             if not kept or not prefix.startswith(kept[-1]):

@@ -1,4 +1,4 @@
-"""The folder at the top: whether it is still the one that is watched, and how to say that it is not."""
+"""The watched root folder: whether it is still the same, and the error if not."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from vvwatch.notify import is_systemd_service
 
 
 class Root:
-    """The folder that stands at `path` now. Raises StorageUnavailable when none does, AccessDenied."""
+    """The folder at `path` now. Raises StorageUnavailable if there is none, AccessDenied."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._identity = self._identify()
 
     def require_same(self) -> None:
-        """Raises StorageUnavailable when the folder has gone or another one stands in its place, AccessDenied."""
+        """Raises StorageUnavailable if the folder is gone or replaced, AccessDenied."""
         if self._identify() != self._identity:
             raise self.lost("another folder stands in its place")
 
     def unusable(self, error: OSError) -> StorageError:
-        """What `error`, met at the root itself, means to a person."""
+        """Return the error for `error` at the root itself."""
         if isinstance(error, PermissionError):
             return AccessDenied(
                 f"the folder {str(self.path)!r} may not be watched: {error.strerror}",
@@ -35,7 +35,7 @@ class Root:
         return self.lost(str(error.strerror))
 
     def lost(self, why: str) -> StorageUnavailable:
-        """The error that says that the folder is not there."""
+        """Return the error for a missing folder."""
         return StorageUnavailable(
             f"the folder {str(self.path)!r} is not there: {why}",
             _hint_for_missing(),

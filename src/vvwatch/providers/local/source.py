@@ -1,7 +1,7 @@
-"""A folder of this machine as a source: the kernel's notice is the speed, listings are the truth.
+"""A local folder as a source: kernel notifications for speed, listings for correctness.
 
-Every change that the kernel tells becomes a hint. Where it may not have told one, a listing is asked for: at the
-start, for each folder that appears, after an overflow, when the root returns, and from time to time.
+Every notification becomes a hint. Where one may be missing, a listing is requested: at the start, for each new
+folder, after an overflow, when the root returns, and periodically.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A folder of this machine as a storage."""
+"""A local folder as a storage."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class LocalStorage:
         after: str = "",  # noqa: ARG002  # a folder's names have no order
         skips: Callable[[str], bool] | None = None,
     ) -> AsyncIterator[Page]:
-        """As `Storage.list`; hidden names and folders that systems keep for themselves are passed over."""
+        """As `Storage.list`; skips hidden names and housekeeping folders."""
         if prefix:
             _check_key(prefix.removesuffix("/"))
         # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
@@ -96,9 +96,9 @@ class LocalStorage:
         return await to_thread.run_sync(self._stat, key)
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:
-        """As `Storage.in_use`; a file that has gone or cannot be opened is in nobody's use.
+        """As `Storage.in_use`; a missing or unreadable file is not in use.
 
-        One that has its size and most of its content not yet is in use, until an hour after its last change.
+        A file with its full size but mostly holes is in use, until an hour after its last change.
         """
         return await to_thread.run_sync(lambda: {key for key in keys if self._in_use(key)})
 
@@ -123,7 +123,7 @@ class LocalStorage:
 
     @asynccontextmanager
     async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
-        """As `Storage.excerpt`; here the whole costs nothing."""
+        """As `Storage.excerpt`; always the whole file, which costs nothing here."""
         async with self.descriptor(key, version) as file:
             yield Excerpt(file, whole=True)
 
@@ -131,7 +131,7 @@ class LocalStorage:
     async def stream(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """As `Storage.stream`; each chunk is held against the version before it is given away."""
+        """As `Storage.stream`; checks the version before each chunk is handed out."""
         file = await to_thread.run_sync(self._open_version, key, version)
         try:
             yield _iter_chunks(key, version, file, start, length)
@@ -139,7 +139,7 @@ class LocalStorage:
             os.close(file)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:  # noqa: ARG002
-        """As `Storage.write`; missing folders are made, files have no content type.
+        """As `Storage.write`; creates missing folders, ignores the content type.
 
         Bytes and names are on the disk when it returns.
         """
@@ -150,7 +150,7 @@ class LocalStorage:
         await to_thread.run_sync(self._delete, key, version)
 
     async def check(self, *, read: bool, write_below: str | None) -> None:  # noqa: ARG002  # who lists may read
-        """As `Storage.check`; the folder itself is written to."""
+        """As `Storage.check`; writes to the folder itself."""
         await to_thread.run_sync(self._check, write_below is not None)
 
     async def aclose(self) -> None:
@@ -170,7 +170,7 @@ class LocalStorage:
         return object_of(key, status, lasting=lasting)
 
     def _open(self, key: str) -> int:
-        """A read-only descriptor; nothing is opened that could block or answer to being opened."""
+        """Return a read-only descriptor; open nothing that could block or react to being opened."""
         self._stat(key)
         with self._parent(key) as (folder, name), _translate_errors(key):
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -231,7 +231,7 @@ class LocalStorage:
 
     @contextmanager
     def _parent(self, key: str) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder of `key`, and the name of `key` in it."""
+        """Return a descriptor of the folder of `key`, and the name in it."""
         parent, _, name = _check_key(key).rpartition("/")
         with self._opened() as root:
             with _translate_errors(key):
@@ -271,7 +271,7 @@ class LocalStorage:
             ) from error
 
     def _require_mounted(self, root: int) -> None:
-        """Where a filled filesystem was, another one that is empty is what an unmounted folder looks like."""
+        """Reject an empty file system in place of a filled one: an unmounted folder looks like that."""
         status = os.fstat(root)
         self._real = self._confined(_path_of(root))
         if status.st_dev == self._device:
@@ -296,7 +296,7 @@ class LocalStorage:
             )
 
     def _confined(self, real: str) -> str:
-        """`real` when it is at or below an allowed root."""
+        """Return `real` if it is at or below an allowed root."""
         if any(os.path.commonpath((real, allowed)) == allowed for allowed in self._allowed):
             return real
         raise OutsideLocation(
@@ -322,14 +322,14 @@ def _read_chunk(key: str, version: str, file: int, start: int, most: int) -> byt
 
 
 def _path_of(folder: int) -> str:
-    """Where the folder behind the descriptor `folder` stands, with all links resolved."""
+    """Return the path of the folder descriptor `folder`, with all links resolved."""
     if sys.platform == "darwin":
         return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
     return str(Path(f"/proc/self/fd/{folder}").readlink())
 
 
 def _check_key(key: str) -> str:
-    """`key` when it is a plain relative path. Raises OutsideLocation."""
+    """Return `key` if it is a plain relative path. Raises OutsideLocation."""
     if any(name in ("", ".", "..") for name in key.split("/")) or "\0" in key:
         raise OutsideLocation(
             f"{key!r} is not a plain path below the folder", "no '..', no '.', no empty names, no leading '/'"
@@ -350,7 +350,7 @@ def _require_version(key: str, version: str, file: int) -> None:
 
 
 def _is_version(status: os.stat_result, version: str, file: int) -> bool:
-    """The file system is asked only where the inode number alone tells otherwise."""
+    """Compare versions; look at the file system only if the inode numbers alone differ."""
     if is_same_version(version_of(status), version):
         return True
     return not has_lasting_inodes(file) and is_same_version(version_of(status, lasting=False), version)
@@ -358,7 +358,7 @@ def _is_version(status: os.stat_result, version: str, file: int) -> bool:
 
 @contextmanager
 def _translate_errors(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator[None]:
-    """What the operating system says of `key`, in our words; `missing` is raised when a step is not there."""
+    """Translate operating system errors for `key`; raise `missing` if a step does not exist."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Whether a file has its size and not its content yet, as of a copy or a download that reserves all its room first."""
+"""Detect files with their full size but not their content, as during a preallocated copy or download."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from typing import Final
 
 WAIT_SECONDS: Final = 3_600.0
-"""How long after its last change a file may be unfilled. Then it is taken as it is: its writer has given up."""
+"""How long after its last change a file may be unfilled. Then it is used as it is."""
 
 _MOST_STRETCHES: Final = 10_000
 
 
 def is_unfilled(descriptor: int, now: float) -> bool:
-    """Whether most of the file behind `descriptor` is holes, and it was changed lately. `now` is in epoch seconds.
+    """Return whether the file behind `descriptor` is mostly holes and recently changed; `now` is in epoch seconds.
 
-    Room that was reserved and never written counts as a hole, content that a file system has compressed does not. False
-    where the file system does not tell. Moves the position of `descriptor`.
+    Allocated, unwritten space counts as a hole, compressed content does not. False where the file system cannot tell.
+    Moves the position of `descriptor`.
     """
     status = os.fstat(descriptor)
     if abs(now - max(status.st_mtime, status.st_ctime)) > WAIT_SECONDS:

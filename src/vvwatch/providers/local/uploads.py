@@ -1,7 +1,6 @@
-"""The folder of what was sent in: a file arrives under no name that counts, and is renamed when it is whole.
+"""The folder of uploaded files: a file arrives under a temporary name and is renamed when complete.
 
-It stands at `<job id>/<ordinal>/<name>`, which is its key. Whatever dies on the way leaves a file that nothing names.
-Everything here blocks.
+Its final key is `<job id>/<ordinal>/<name>`. A crash leaves only files without a final name. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Room:
-    """The bytes that all files below `root` take: at most `most_bytes`, and never what the disk keeps free.
+    """The disk space of all files below `root`: at most `most_bytes`, and never the disk's reserve.
 
-    Threads take bytes before they write them, so that what arrives at once never goes beyond either.
+    Threads reserve bytes before they write, so parallel uploads never exceed either.
     """
 
     def __init__(self, root: Path, most_bytes: int | None) -> None:
@@ -44,7 +43,7 @@ class Room:
         self.used_bytes = 0
 
     def require(self, size_bytes: int) -> None:
-        """Raises SpoolFull when that many bytes more cannot be had."""
+        """Raises SpoolFull if so many more bytes are not available."""
         if self._most_bytes is not None and self.used_bytes + size_bytes > self._most_bytes:
             raise SpoolFull(
                 f"the file does not fit: what was sent in takes {self.used_bytes:,} "
@@ -58,7 +57,7 @@ class Room:
 
     @contextmanager
     def writing(self, size_bytes: int) -> Iterator[None]:
-        """Take that many bytes, to be written in the block. Raises SpoolFull when they cannot be had."""
+        """Reserve so many bytes for the block. Raises SpoolFull if they are not available."""
         with self._lock:
             self.require(size_bytes)
             self.used_bytes += size_bytes
@@ -73,13 +72,13 @@ class Room:
                 self._unwritten_bytes -= size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """That many bytes are free again."""
+        """Release so many bytes."""
         with self._lock:
             self.used_bytes -= size_bytes
 
 
 class Arriving:
-    """A file that is not whole yet; `size_bytes` and `digest()` (SHA-256) tell what it holds so far."""
+    """An incomplete file; `size_bytes` and `digest()` (SHA-256) describe its content so far."""
 
     def __init__(self, folder: Path, room: Room) -> None:
         self._room = room
@@ -91,7 +90,7 @@ class Arriving:
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append all of `data`. Raises SpoolFull when the disk has no room for it, else MachineShortage."""
+        """Append all of `data`. Raises SpoolFull on a full disk, else MachineShortage."""
         with self._room.writing(len(data)):
             self._append(data)
         self._sum.update(data)
@@ -104,11 +103,11 @@ class Arriving:
                 view = view[self._file.write(view) :]
 
     def digest(self) -> str:
-        """Of all that was written, in hex."""
+        """Return the SHA-256 of all written bytes, in hex."""
         return self._sum.hexdigest()
 
     def become(self, target: Path) -> None:
-        """Take the name `target`, in place of what stood there; bytes and name are on the disk then."""
+        """Rename the file to `target`, replacing any other; bytes and name are then on the disk."""
         os.fsync(self._file.fileno())
         self._file.close()
         replaced_bytes = target.stat().st_size if target.exists() else 0
@@ -118,7 +117,7 @@ class Arriving:
         private_files.sync_folder(target.parent)
 
     def discard(self) -> None:
-        """Be gone, unless it has a name."""
+        """Delete the file unless it has its final name."""
         self._file.close()
         if not self._is_placed:
             self._path.unlink(missing_ok=True)
@@ -127,25 +126,25 @@ class Arriving:
 
 
 class UploadsFolder:
-    """The folder at `root`, which one process has to itself; its files take at most `most_bytes`, if that is given."""
+    """The folder at `root`, owned by one process; its files take at most `most_bytes`, if given."""
 
     def __init__(self, root: Path, most_bytes: int | None = None) -> None:
         self.root = root
         self.room = Room(root, most_bytes)
 
     def prepare(self) -> None:
-        """Make the folder; what a dead process had not finished is gone."""
+        """Create the folder; delete files that a dead process left incomplete."""
         self.root.mkdir(mode=0o700, exist_ok=True)
         shutil.rmtree(self.root / _ARRIVING, ignore_errors=True)
         (self.root / _ARRIVING).mkdir(mode=0o700, exist_ok=True)
         self.room.used_bytes = sum(map(self._size_of, self.job_ids()))
 
     def begin(self) -> Arriving:
-        """A file to be filled. Raises MachineShortage."""
+        """Return a new, empty file. Raises MachineShortage."""
         return Arriving(self.root / _ARRIVING, self.room)
 
     def place(self, arriving: Arriving, key: str) -> StorageObject:
-        """Let the file stand at `key`; the object that it is then. Raises MachineShortage."""
+        """Move the complete file to `key`; return the object. Raises MachineShortage."""
         target = self.root / key
         with _on_own_disk():
             private_files.make_private_folder(target.parent)
@@ -155,16 +154,16 @@ class UploadsFolder:
             return object_of(key, target.stat())
 
     def uri(self, key: str) -> str:
-        """The address of `key`, as the storage over this folder tells it."""
+        """Return the address of `key`, as the storage over this folder does."""
         return "file://" + quote(f"{os.path.realpath(self.root).rstrip('/')}/{key}")
 
     def job_ids(self) -> Sequence[str]:
-        """The jobs that have files here, in order."""
+        """Return the jobs with files here, in order."""
         with os.scandir(self.root) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith("."))
 
     def files(self, job_ids: Sequence[str]) -> dict[str, int]:
-        """The keys of the files of these jobs, and the inode of each."""
+        """Return the keys of these jobs' files, and the inode of each."""
         found: dict[str, int] = {}
         for path in (path for job_id in job_ids for path in (self.root / job_id).glob("*/*")):
             with suppress(FileNotFoundError):
@@ -172,18 +171,18 @@ class UploadsFolder:
         return found
 
     def belongs_to(self, owner: str) -> bool:
-        """Whether these are the files of `owner`: the first who asks has them. An empty mark is a power loss's."""
+        """Return whether `owner` owns these files: the first caller does. An empty mark stems from a power loss."""
         mark = self.root / _OWNER
         if not mark.exists() or not mark.stat().st_size:
             private_files.replace_private(mark, owner.encode())
         return mark.read_text() == owner
 
     def has(self, job_id: str) -> bool:
-        """Whether anything was placed for a job."""
+        """Return whether a job has files here."""
         return (self.root / job_id).is_dir()
 
     def remove(self, key: str, inode: int) -> None:
-        """Remove the file that stood at `key`, with the folders that were made for it. Another that does now stays."""
+        """Delete the file placed at `key`, and its empty folders. Another file there now stays."""
         path = self.root / key
         with suppress(FileNotFoundError):
             there = path.stat()
@@ -193,7 +192,7 @@ class UploadsFolder:
         self._tidy(path.parent.parent)
 
     def discard(self, job_id: str) -> None:
-        """Remove all files of a job."""
+        """Delete all files of a job."""
         before_bytes = self._size_of(job_id)
         shutil.rmtree(self.root / job_id, ignore_errors=True)
         self.room.give_back(before_bytes - self._size_of(job_id))
@@ -224,5 +223,5 @@ def _on_own_disk() -> Iterator[None]:
 
 
 def no_room() -> SpoolFull:
-    """The refusal of a file that the disk has no room for."""
+    """Return the error for a full disk."""
     return SpoolFull("there is no room for the file on this machine", "free some where state_dir is")

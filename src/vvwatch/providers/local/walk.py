@@ -1,4 +1,4 @@
-"""Walk a folder without leaving it: every step is opened below the one before, and no link is followed."""
+"""Walk a folder without leaving it: each step opens below the last one, and links are not followed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _Found = StorageObject | Irregularity | None
 
 
 def version_of(status: os.stat_result, *, lasting: bool = True) -> str:
-    """The version of a file's bytes: its inode, where its number is `lasting`, its size and its modification time.
+    """Return the version of a file's bytes: its inode if its number is `lasting`, its size and its modification time.
 
-    The device number is left out: it changes with reboots and remounts, and each would import everything
-    again. The change time is left out: a chmod, a rename or a new hard link changes no byte.
+    The device number is left out: reboots and remounts change it, and would import everything again. The change time
+    is left out: a chmod, a rename or a new hard link changes no byte.
     """
     if lasting:
         return file_version(status.st_ino, status.st_size, status.st_mtime_ns)
@@ -34,16 +34,16 @@ def version_of(status: os.stat_result, *, lasting: bool = True) -> str:
 
 
 def object_of(key: str, status: os.stat_result, *, lasting: bool = True) -> StorageObject:
-    """The object that `status` describes."""
+    """Return the object that `status` describes."""
     modified_at = status.st_mtime
     changed_at = max(modified_at, status.st_ctime)
     return StorageObject(key, version_of(status, lasting=lasting), status.st_size, modified_at, changed_at)
 
 
 def open_folder(root: int, folder: str) -> int:
-    """A descriptor of `folder` below the directory `root`; '' is the root itself.
+    """Return a descriptor of `folder` below the directory `root`; '' is the root itself.
 
-    Raises OSError when a step is missing, denied, not a directory, or a symbolic link.
+    Raises OSError if a step is missing, denied, not a directory, or a symbolic link.
     """
     current = os.open(".", _FOLDER, dir_fd=root)
     for name in folder.split("/") if folder else ():
@@ -56,7 +56,7 @@ def open_folder(root: int, folder: str) -> int:
 
 
 def group_pages(pages: Iterator[Page]) -> Iterator[Sequence[Page]]:
-    """The pages, some at a time; those before a failure come before it is raised."""
+    """Yield the pages in groups; raise a failure after the pages before it."""
     group: list[Page] = []
     failure: StorageError | None = None
     try:
@@ -89,12 +89,12 @@ class Walk:
     _lasting: dict[int, bool] = field(default_factory=dict)
 
     def pages(self, prefix: str, *, recursive: bool) -> Iterator[Page]:
-        """Pages of what stands under keys that start with `prefix`.
+        """Yield pages of the objects whose keys start with `prefix`.
 
-        Names that start with a dot and folders that systems keep for themselves are passed over, and so is everything
-        below them, unless the prefix names such a folder. A page ends after 1,000 finds or visited folders, so that it
-        comes soon even where there is nothing to find. A folder that vanishes meanwhile is no failure. Where the root
-        or the file system fails, the first OSError is raised at the end, when everything else has been listed.
+        Names that start with a dot and housekeeping folders are skipped, with everything below them, unless the
+        prefix names them. A page ends after 1,000 finds or visited folders, so that it comes soon even without finds.
+        A folder that vanishes meanwhile is no failure. If the root or the file system fails, the first OSError is
+        raised at the end, after everything else.
         """
         objects: list[StorageObject] = []
         irregular: list[Irregularity] = []
@@ -155,7 +155,7 @@ class Walk:
         return self._lasting[device]
 
     def _examine(self, base: str, entry: os.DirEntry[str], *, lasting: bool, spelled: bool) -> _Found:
-        """What stands there; `spelled`: the prefix gives the beginning of its name."""
+        """Examine an entry; `spelled`: the prefix spells out the start of its name."""
         name = entry.name
         if not name.isascii() and not _is_text(name):
             return _report_undecodable(escape_undecodable(base + name), entry)
@@ -176,7 +176,7 @@ class Walk:
 
 
 def _report_undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
-    """A file, or a folder, whose key ends with a slash: it is not looked into."""
+    """Report a file, or a folder (its key ends with a slash), which is not entered."""
     if entry.is_dir(follow_symlinks=False):
         detail = "the name is not valid UTF-8, so nothing in the folder is seen"
         return Irregularity(f"{key}/", "undecodable_name", detail)
@@ -184,7 +184,7 @@ def _report_undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
 
 
 def _report_unreadable(folder: str, error: OSError, failures: list[OSError]) -> Irregularity | None:
-    """What to say of a folder that could not be read; nothing when it has gone. The rest joins `failures`."""
+    """Report an unreadable folder, or nothing if it is gone. Other errors join `failures`."""
     if isinstance(error, FileNotFoundError):
         return None
     if isinstance(error, PermissionError) and folder:
@@ -204,7 +204,7 @@ def _is_text(name: str) -> bool:
 
 
 def escape_undecodable(name: str) -> str:
-    """`name` with the bytes that are no UTF-8 written as backslash escapes."""
+    """Return `name` with bytes that are not UTF-8 as backslash escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -1,7 +1,7 @@
-"""The folders below a root that the kernel watches for us, kept up with the tree as it changes.
+"""Kernel watches on all folders below a root, kept in step with the tree.
 
-A folder is watched before it is looked into, so that what is made in it is either seen there or told of. What
-stood in it before the watch did is found by the listing that the caller owes every prefix in `Changes.rescan`.
+A folder is watched before it is read, so new entries are either read or notified. Entries from before the watch are
+found by the listing that the caller owes every prefix in `Changes.rescan`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _VISITS: Final = 500
 
 
 class WatchedTree:
-    """A `Notifier` of `root` and every folder below it but hidden ones and those that systems keep for themselves.
+    """A `Notifier` of `root` and all folders below it, except hidden and housekeeping ones.
 
-    Links are not followed. Raises OSError when the kernel grants no queue.
+    Links are not followed. Raises OSError if the kernel grants no queue.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,7 +61,7 @@ class WatchedTree:
         self._waiting = deque([""])
 
     def grow(self) -> bool:
-        """As `Notifier.grow`: folders that the user's budget of watches leaves out go to the shortfall."""
+        """As `Notifier.grow`: folders beyond the user's watch limit go to the shortfall."""
         for _ in range(min(_VISITS, len(self._waiting))):
             self._visit(self._waiting.popleft())
         return not self._waiting
@@ -115,7 +115,7 @@ class WatchedTree:
             del self._watches[folder]
 
     def _forget_below(self, moved: set[str]) -> None:
-        """Watches stay with a folder that moves: they must not speak under its old name."""
+        """Remove the watches of a moved folder: they must not report its old name."""
         if not moved:
             return
         for key, watch in list(self._watches.items()):
@@ -139,7 +139,7 @@ class WatchedTree:
             self._refused(folder, error)
 
     def _refused(self, folder: str, error: OSError) -> None:
-        """A folder that has gone or is closed to us concerns nobody but itself: listings report it."""
+        """Ignore a folder that is gone or unreadable: listings report it."""
         if not folder:
             raise self._root.unusable(error) from error
 

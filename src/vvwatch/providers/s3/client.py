@@ -1,4 +1,4 @@
-"""The SDK's client of one bucket: made once, on first use, with a parser of our own for listings."""
+"""The SDK's client of one bucket: created on first use, with our own parser for listings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ for _sdk in ("aiobotocore", "botocore"):
 
 @dataclass(frozen=True, slots=True)
 class S3Location:
-    """A bucket and the way to it. A bucket at an `endpoint_url` is always addressed by path."""
+    """A bucket and how to reach it. A bucket at an `endpoint_url` always uses path addresses."""
 
     bucket: str
     region: str
@@ -53,7 +53,7 @@ class S3Location:
 
 @dataclass(frozen=True, slots=True)
 class S3Credentials:
-    """An access key; with a session token it is a temporary one."""
+    """An access key; a session token makes it a temporary one."""
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -61,21 +61,21 @@ class S3Credentials:
 
 
 class Answer(dict[str, Any]):
-    """What the service says, by the SDK's names. Asked for what it did not say it raises StorageUnavailable."""
+    """A response by the SDK's names. A missing field raises StorageUnavailable."""
 
     def __init__(self, said: Mapping[str, Any], what: str) -> None:
         super().__init__(said)
         self._what = what
 
     def __missing__(self, name: str) -> Any:
-        """For a service may say less than S3 does."""
+        """Raise: a service may return fewer fields than S3 does."""
         raise unexpected_response(self._what, f"the answer has no {name}")
 
 
 class S3Client:
     """Requests about the objects of one bucket. Raises the errors of `errors`.
 
-    Without credentials it is whoever this machine is: the SDK's chain of environment, files and roles.
+    Without credentials the SDK's chain of environment, files and roles applies.
     """
 
     def __init__(self, location: S3Location, credentials: S3Credentials | None) -> None:
@@ -91,11 +91,11 @@ class S3Client:
         self._client: Any = None
 
     def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
-        """The block's failures at `key` in our words."""
+        """Translate the block's failures at `key`."""
         return translate_errors(operation, self._location.bucket, self.address.of(key))
 
     async def ask(self, name: str, operation: Operation, key: str, **parameters: Any) -> Answer:
-        """The answer to the request that the SDK calls `name`, about the object at `key`."""
+        """Return the response to the SDK operation `name` on the object at `key`."""
         with self.told(operation, key):
             request = getattr(await self._connected(), name)
             return self._answer(operation, key, await request(**self._common, Key=key, **parameters))
@@ -103,14 +103,14 @@ class S3Client:
     async def ask_if(
         self, condition: Mapping[str, str], name: str, operation: Operation, key: str, **parameters: Any
     ) -> Answer:
-        """As `ask`, on a condition, which a server that does not offer it is not bothered with."""
+        """As `ask`, with a condition, omitted for a server that does not support it."""
         try:
             return await self.ask(name, operation, key, **condition, **parameters)
         except NotOffered:
             return await self.ask(name, operation, key, **parameters)
 
     async def head(self, key: str) -> Answer:
-        """The answer to a HEAD of the object at `key`."""
+        """Return the response to a HEAD of the object at `key`."""
         with self.told(READ, key):
             client = await self._connected()
             try:
@@ -123,7 +123,7 @@ class S3Client:
             return self._answer(READ, key, answer)
 
     async def list(self, prefix: str, parameters: Mapping[str, Any]) -> tuple[Listing, str | None]:
-        """A page of what starts with `prefix`, and the server's Date."""
+        """Return a page of the keys that start with `prefix`, and the server's Date."""
         with self.told(LIST, prefix):
             client = await self._connected()
             try:
@@ -141,7 +141,7 @@ class S3Client:
         return answer["Listing"], answer["ResponseMetadata"]["HTTPHeaders"].get("date")
 
     async def aclose(self) -> None:
-        """End every connection."""
+        """Close all connections."""
         await self._made.aclose()
 
     def _answer(self, operation: Operation, key: str, said: Mapping[str, Any]) -> Answer:
@@ -154,7 +154,7 @@ class S3Client:
             return self._client
 
     def _make(self) -> Any:
-        """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
+        """Create the client in a thread: it reads files and takes a while. The client is not bound to a loop yet."""
         client = asyncio.run(self._made.enter_async_context(self._new_client()))
         client.meta.events.unregister("before-parse.s3.*", _handle_200_error)
         client.meta.events.register("before-parse.s3.*", _find_error)
@@ -193,14 +193,14 @@ class S3Client:
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc]  # the SDK ships no types
-    """The SDK's parsers, with ours for S3. It parses one page at a time: else one turn of the loop parses many."""
+    """The SDK's parsers, with ours for S3. Pages are parsed one at a time, so that no loop turn parses many."""
 
     def __init__(self, parsing: Lock) -> None:
         super().__init__()
         self._parsing = parsing
 
     def create_parser(self, name: str) -> Any:
-        """The parser of a protocol."""
+        """Return the parser of a protocol."""
         return _Parser(self._parsing, **self._defaults) if name == "rest-xml" else super().create_parser(name)
 
 
@@ -210,7 +210,7 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
         self._parsing = parsing
 
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
-        """As the SDK's, but for a page of a listing. Raises NoListing."""
+        """Parse as the SDK does, except a page of a listing. Raises NoListing."""
         if response["status_code"] != 200 or not _is_listing(shape):
             return await super().parse(response, shape)
         body, metadata = response["body"], {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
@@ -225,9 +225,9 @@ def _is_listing(shape: Any) -> bool:
 
 
 def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: Any) -> None:
-    """Make an error of an answer that has one in its body, in spite of its status 200, so that it is asked again.
+    """Turn a 200 response with an error in its body into an error, so that it is retried.
 
-    The SDK parses every answer for that; one that looks like a listing has its own parser, which sees it.
+    The SDK parses every response for that; a listing's own parser detects it.
     """
     body, listing = response_dict["body"], _is_listing(operation_model.output_shape)
     if not listing or (len(body) <= MOST_REFUSAL_BYTES and b"<ListBucketResult" not in body[:200]):
@@ -235,8 +235,8 @@ def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: 
 
 
 def refuse_redirect(**context: Any) -> None:  # noqa: ARG001
-    """Where an answer sends elsewhere and not whereto, the SDK asks by a HEAD of the bucket.
+    """Stop the SDK from looking up a redirect's target by a HEAD of the bucket.
 
-    When that is sent elsewhere as well, it asks again, and so on without end.
+    If that is redirected too, it would ask again without end.
     """
     raise ClientError({"ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")

@@ -1,4 +1,4 @@
-"""What a listing calls the objects of a bucket: the identity that counts, whatever else a store says of them."""
+"""An object's identity in a bucket: the listing decides, whatever else the store says."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vvwatch.providers.s3.listing import ARCHIVED
 from vvwatch.providers.versions import bare_etag, is_timed, split_version, version_of
 
 _ROUNDED_SECONDS: Final = 1.0
-"""A listing may round a time that a HEAD cuts off."""
+"""A listing may round a time that a HEAD truncates."""
 
 
 class ListedEntries:
-    """Compares what a store says of an object with how its listing calls it.
+    """Compares a store's description of an object with its listing entry.
 
-    `agrees`: the version that a HEAD tells is the one that is listed, as AWS promises and another store has to show.
+    `agrees`: HEAD and listing give the same version, as AWS promises; other stores have to prove it.
     """
 
     def __init__(self, client: S3Client, notes: StoreNotes, *, promised: bool) -> None:
@@ -30,13 +30,13 @@ class ListedEntries:
         self._contradicted = False
 
     def shown_by(self, page: ListedPage) -> bool:
-        """Whether the listing names versions so that events can name them too: all its objects have an ETag."""
+        """Return whether events can carry the listed versions: every listed object has an ETag."""
         if any(is_timed(obj.version) for obj in page.objects):
             self._notes.note(Oddity.NO_VERSIONS)
         return not self._contradicted and Oddity.NO_VERSIONS not in self._notes.odd
 
     async def entry(self, key: str) -> StorageObject | None:
-        """The object at `key` as it is listed; None when it is not, or when nobody may list."""
+        """Return the listed object at `key`; None if it is not listed or listing is forbidden."""
         try:
             listing, _ = await self._client.list(key, {"MaxKeys": 1})
         except AccessDenied:
@@ -46,9 +46,9 @@ class ListedEntries:
     def judged(
         self, listed: StorageObject, key: str, answer: Mapping[str, Any], *, strict: bool = False
     ) -> StorageObject:
-        """What stands at `key`, by its entry and by an answer that describes it. Raises as `described`.
+        """Return the object at `key` from its entry and a response. Raises as `describe_object`.
 
-        When only their times show that one of them is older, the answer counts; with `strict` that is ObjectChanged.
+        If only the times differ, the response counts; with `strict` that is ObjectChanged.
         """
         if not is_complete(answer):
             if strict and etag_of(answer) not in ("", split_version(listed.version).etag):
@@ -75,12 +75,12 @@ class ListedEntries:
 
 
 def is_complete(answer: Mapping[str, Any]) -> bool:
-    """Whether the answer tells what every object has: a size and a time."""
+    """Return whether the response holds the size and time that every object has."""
     return answer.get("LastModified") is not None and answer.get("ContentLength") is not None
 
 
 def describe_object(key: str, answer: Mapping[str, Any]) -> StorageObject:
-    """The object that the answer to a HEAD or a GET describes. Raises StorageUnavailable when it says too little."""
+    """Return the object that a HEAD or GET response describes. Raises StorageUnavailable if a field is missing."""
     at, size = answer["LastModified"].timestamp() // 1, answer["ContentLength"]
     return StorageObject(key, version_of(etag_of(answer), at, size), size, at, at, _is_archived(answer))
 
@@ -90,17 +90,17 @@ def _object_replaced(key: str) -> ObjectChanged:
 
 
 def _is_finer(listed: str, said: str) -> bool:
-    """Whether both are the same size and time, which the listing tells to the millisecond."""
+    """Return whether both have the same size and time, with milliseconds in the listing."""
     fine, coarse = split_version(listed), split_version(said)
     return fine.modified is not None and (fine.modified // 1, fine.size_bytes) == coarse[1:]
 
 
 def etag_of(answer: Mapping[str, Any]) -> str:
-    """The bare ETag in an answer; empty without one."""
+    """Return the bare ETag of a response; empty without one."""
     return bare_etag(answer.get("ETag"))
 
 
 def _is_archived(answer: Mapping[str, Any]) -> bool:
-    """Whether the object has to be restored before it can be read."""
+    """Return whether the object must be restored before it can be read."""
     restored = 'ongoing-request="false"' in answer.get("Restore", "")
     return not restored and (answer.get("StorageClass") in ARCHIVED or "ArchiveStatus" in answer)

@@ -1,6 +1,6 @@
-"""What S3 refuses, and how requests to it fail under way, in our words.
+"""Translate errors of S3 and of the network.
 
-No text of an answer is passed on: of an error only its code is taken, and what of its message has a known form.
+No response text is passed on, except the error code and parts of a known form.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something done in a bucket: what it takes, and what it means when its condition does not hold."""
+    """An operation on a bucket: the permission it needs, and the meaning of a failed condition."""
 
     verb: str
     permission: str
@@ -77,16 +77,16 @@ DELETE: Final = Operation("deleted", "s3:DeleteObject")
 
 
 class NotOffered(StorageUnavailable):
-    """Raised when the store does not know what was asked for. It does not leave the modules of this store."""
+    """Raised when the store does not support the request. It stays within the modules of this store."""
 
 
 class ArgumentRefused(StorageUnavailable):
-    """Raised when the store calls what was asked for invalid. It does not leave the modules of this store."""
+    """Raised when the store calls the request invalid. It stays within the modules of this store."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """An answer of the service that is no success, and what it was an answer to."""
+    """An unsuccessful response and its request."""
 
     code: str
     status: int
@@ -98,14 +98,14 @@ class _Refusal:
 
     @property
     def region(self) -> str:
-        """Where the bucket is, when the answer tells."""
+        """The bucket's region, if the response names it."""
         said = str(self.error.get("Region") or self.headers.get("x-amz-bucket-region") or "")
         return said if _REGION.fullmatch(said) else ""
 
 
 @contextmanager
 def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
-    """What the service and the network say of `uri`, in our words."""
+    """Translate errors of the service and the network for `uri`."""
     what = f"{uri!r} cannot be {operation.verb}"
     try:
         yield
@@ -118,7 +118,7 @@ def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[No
 
 
 def has_no_reason(error: ClientError) -> bool:
-    """Whether the refusal says nothing of its reason: that to a HEAD never does."""
+    """Return whether the refusal has no reason, as for every HEAD."""
     status = _status_of(error)
     return (400 <= status < 500 or status == _NOT_IMPLEMENTED) and error.response.get("Error", {}).get(
         "Code"
@@ -126,7 +126,7 @@ def has_no_reason(error: ClientError) -> bool:
 
 
 def unexpected_response(what: str, why: str) -> StorageUnavailable:
-    """An answer that is a success and still not what it should be; `what` it was for is said first."""
+    """Return the error for a successful response with unexpected content; `what` begins its message."""
     return StorageUnavailable(f"{what}: {why}", "check endpoint_url and proxy; " + LATER)
 
 
@@ -293,7 +293,7 @@ _BY_STATUS: Final[Mapping[int, Callable[[_Refusal], StorageError]]] = {
 
 
 def _connection_failed(error: Exception, what: str) -> StorageError:
-    """A request that came to no answer, or to one that cannot be read; or that could not even be made."""
+    """Return the error for a request that failed to be sent, or without a readable response."""
     if isinstance(error, _NO_CREDENTIALS):
         return CredentialsRefused(
             f"{what}: this machine has no credentials for it ({type(error).__name__})",
@@ -322,7 +322,7 @@ def _describe_failure(error: Exception) -> tuple[str, str]:
 
 
 def _describe_os_error(error: OSError) -> str:
-    """Its strerror is asyncio's, and repeats the address."""
+    """Return the reason; its own strerror is asyncio's and repeats the address."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
 

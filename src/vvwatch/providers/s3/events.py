@@ -1,8 +1,8 @@
-"""What S3, and stores that speak its protocol, put into a queue: read without trust, whatever stands there.
+"""Parse events of S3 and compatible stores from a queue, without trusting their content.
 
-Three envelopes are known: S3's own (`Records`), that of SNS around it, and EventBridge's (`detail-type`). An event
-of another bucket is foreign, what cannot be read is malformed; neither ever becomes an event of ours. Events of
-our bucket that tell of nothing we ask for (tags, permissions, storage classes) are passed over.
+There are three envelopes: S3's own (`Records`), SNS around it, and EventBridge's (`detail-type`). An event of another
+bucket is foreign, unreadable text is malformed; neither ever becomes an event of ours. Irrelevant events of our
+bucket (tags, permissions, storage classes) are ignored.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _DETAIL_TYPES: Final = {
 
 
 def parse_message(body: str, bucket: str, *, aws: bool) -> ParsedMessage:
-    """What `body` tells of `bucket`; never raises. `aws`: the bucket is one of AWS itself, not of a compatible store.
+    """Return the events for `bucket` in `body`; never raises. `aws`: the bucket is in AWS, not a compatible store.
 
-    A message that tells of our bucket and of others counts as ours.
+    A message about our bucket and others counts as ours.
     """
     return parse_or_refuse(lambda: _parse_events(_open_envelopes(body), bucket, aws), body)
 
 
 def _open_envelopes(body: str) -> dict[str, Any]:
-    """The innermost envelope."""
+    """Return the innermost envelope."""
     if len(body.encode(errors="surrogatepass")) > _MOST_BYTES:
         raise UnusableMessage("malformed", "the message is larger than 1 MiB")
     text: object = body
@@ -96,7 +96,7 @@ def _parse_events(envelope: dict[str, Any], bucket: str, aws: bool) -> tuple[Obj
 
 
 def _parse_record(record: Any, bucket: str, aws: bool) -> tuple[ObjectEvent, ...]:
-    """Of S3's own shape, version 2, whose keys S3 encodes as a form does, MinIO with every slash, and Ceph not."""
+    """Parse S3's own format, version 2: S3 form-encodes keys, MinIO every slash too, Ceph nothing."""
     s3 = require_mapping(record, "s3")
     _require_bucket(s3, bucket)
     version = record.get("eventVersion") or "2"
@@ -117,7 +117,7 @@ def _parse_record(record: Any, bucket: str, aws: bool) -> tuple[ObjectEvent, ...
 
 
 def _parse_event_bridge(event: dict[str, Any], bucket: str) -> tuple[ObjectEvent, ...]:
-    """Of EventBridge's shape, whose keys are raw. No document says so: one that may be encoded is looked up."""
+    """Parse EventBridge's format, with raw keys. That is undocumented, so possibly encoded keys are looked up."""
     if event.get("source") != "aws.s3":
         raise UnusableMessage("foreign", "it is no event of S3")
     detail = require_mapping(event, "detail")
@@ -132,7 +132,7 @@ def _parse_event_bridge(event: dict[str, Any], bucket: str) -> tuple[ObjectEvent
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """The object that something happened to, as it is told of."""
+    """The object of an event, as the event describes it."""
 
     kind: EventKind
     keys: tuple[str, ...]
@@ -146,7 +146,7 @@ class _Subject:
         return ObjectEvent(self.kind, self.keys, found, str(sequencer) if ordered else "")
 
     def _found(self) -> StorageObject | None:
-        """The object, with the version that a listing gives it; None when not all is told that makes it."""
+        """Return the object with its listed version; None if a part of it is missing."""
         etag, size = self.said.get("eTag") or self.said.get("etag"), self.said.get("size")
         at = parse_time(self.at)
         if type(size) is not int or not 0 <= size <= LARGEST_BYTES or at is None:
@@ -168,7 +168,7 @@ def _require_text(outer: dict[str, Any], name: str) -> str:
 
 
 def _possible_keys(keys: Iterable[str | None]) -> tuple[str, ...]:
-    """Those at which an object can stand, each once. Raises when none is."""
+    """Return the distinct keys that an object can have. Raises without any."""
     possible = tuple(dict.fromkeys(key for key in keys if key is not None and _can_be(key)))
     if not possible:
         raise UnusableMessage("malformed", "no object can stand at its key")

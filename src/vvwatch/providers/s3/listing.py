@@ -1,6 +1,6 @@
-"""One answer of S3's ListObjectsV2, parsed at once: by columns where it is as plain as AWS writes it, else as XML.
+"""Parse S3's ListObjectsV2 responses: by columns if they are as plain as AWS writes them, else as XML.
 
-The SDK's own parser takes forty times as long, and the event loop would wait for it.
+The SDK's own parser takes forty times as long and would block the event loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vvwatch.providers.versions import bare_etag, epoch_seconds, version_of
 
 LONGEST_KEY_BYTES: Final = 1_024
 ARCHIVED: Final = frozenset(("GLACIER", "DEEP_ARCHIVE"))
-"""The storage classes whose objects have to be restored before they can be read."""
+"""The storage classes whose objects must be restored before reading."""
 
 _ROW: Final = re.compile(
     r"<Contents><Key>([^<]++)</Key>"
@@ -59,19 +59,19 @@ _REPEATED: Final = frozenset(("ChecksumAlgorithm",))
 
 
 class NoListing(Exception):
-    """The answer is no listing, or not a whole one. It does not leave the modules of this store."""
+    """Raised for a response that is no complete listing. It stays within the modules of this store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page, and the token that the next one is asked for with; empty behind the last."""
+    """A page and the token of the next one; empty after the last."""
 
     page: ListedPage
     next_token: str
 
 
 class _Frame(NamedTuple):
-    """What a listing says beside its objects; `encoded`: its keys are percent-encoded."""
+    """The parts of a listing besides its objects; `encoded`: its keys are percent-encoded."""
 
     encoded: bool
     folders: Sequence[str | Irregularity]
@@ -79,7 +79,7 @@ class _Frame(NamedTuple):
 
 
 def parse_listing(body: bytes) -> Listing:
-    """All that `body` lists. Raises NoListing."""
+    """Return everything that `body` lists. Raises NoListing."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -90,7 +90,7 @@ def parse_listing(body: bytes) -> Listing:
 
 
 def parse_by_columns(text: str) -> Listing | None:
-    """All that `text` lists; None when it lists nothing, or is not so plain that columns of it tell everything."""
+    """Return everything that `text` lists; None if it is no listing or not plain enough for columns."""
     if not text.isascii() or text.encode().translate(None, _PLAIN):
         return None
     start, end = text.find("<Contents>"), text.rfind(_END_OF_ROW) + len(_END_OF_ROW)
@@ -115,7 +115,7 @@ def parse_by_columns(text: str) -> Listing | None:
 
 
 def _split_rows(text: str, start: int, end: int) -> Iterator[list[str]]:
-    """The rows split, some hundreds at a time: one call for all of a large page would hold up other threads."""
+    """Yield rows in blocks of some hundreds: one call for a large page would block other threads."""
     while 0 <= start < end:
         found = text.find(_END_OF_ROW, start + _SPLIT_CHARACTERS, end)
         cut = end if found < 0 else found + len(_END_OF_ROW)
@@ -124,7 +124,7 @@ def _split_rows(text: str, start: int, end: int) -> Iterator[list[str]]:
 
 
 def parse_by_elements(text: str) -> Listing:
-    """All that `text` lists, whatever server wrote it. Raises NoListing."""
+    """Return everything that `text` lists, from any server. Raises NoListing."""
     root = _parse_root(text)
     frame = _read_frame(root)
     entries = [_describe_entry(element, frame.encoded) for element in _children_named(root, "Contents")]
@@ -139,7 +139,7 @@ def _to_listing(objects: list[StorageObject], irregular: list[Irregularity], fra
 
 
 def _take_objects(*columns: Sequence[str]) -> list[StorageObject]:
-    """Of the columns that rows have. Raises ValueError when a key or a time is not as plain as most are."""
+    """Return the objects in the columns. Raises ValueError for an unusual key or time."""
     encoded, days, minutes, seconds, etags, sizes, classes = columns
     keys = _decode_keys(encoded)
     times = list(row_times(_day_seconds, days, minutes, seconds))
@@ -212,7 +212,7 @@ def _read_frame(root: Element) -> _Frame:
 
 
 def _describe_entry(element: Element, encoded: bool) -> StorageObject | Irregularity:
-    """The object that a <Contents> describes; an irregularity where it leaves out what has to be known."""
+    """Return the object of a <Contents>, or an irregularity if a required field is missing."""
     children = _fields_of(element)
     fields: dict[str, str] = {name: _leaf_text(children[name]) for name in _TOLD if name in children}
     if not fields.get("Key"):
@@ -232,7 +232,7 @@ def _describe_entry(element: Element, encoded: bool) -> StorageObject | Irregula
 
 
 def _list_missing(fields: Mapping[str, str]) -> str:
-    """What an entry has to tell and does not, or not so that it can be understood."""
+    """Return the missing or unreadable fields of an entry."""
     lacking = [] if _SIZE.fullmatch(fields.get("Size", "").strip()) else ["size"]
     try:
         epoch_seconds(fields.get("LastModified", ""))
@@ -242,7 +242,7 @@ def _list_missing(fields: Mapping[str, str]) -> str:
 
 
 def _is_restored(status: Element | None) -> bool:
-    """Whether a copy that can be read stands beside the archived object just now."""
+    """Return whether an archived object has a readable copy now."""
     fields = {} if status is None else {name: _leaf_text(field) for name, field in _fields_of(status).items()}
     return fields.get("IsRestoreInProgress") == "false" and bool(fields.get("RestoreExpiryDate"))
 
@@ -258,7 +258,7 @@ def _fields_of(element: Element) -> dict[str, Element]:
 
 
 def _only_text(elements: list[Element]) -> str:
-    """What the only element holds; nothing without one."""
+    """Return the text of the only element; empty without one."""
     if len(elements) > 1:
         raise NoListing(f"the answer has two {_local_name(elements[0])}")
     return _leaf_text(elements[0]) if elements else ""
@@ -275,5 +275,5 @@ def _children_named(element: Element, name: str) -> list[Element]:
 
 
 def _local_name(element: Element) -> str:
-    """Without its namespace: not every compatible server has the one of AWS."""
+    """Return the tag without its namespace: some compatible servers use another one."""
     return element.tag.rpartition("}")[2]

@@ -1,7 +1,7 @@
-"""What a bucket is set up to tell of its objects, and whom; and what is missing for a queue to hear of all.
+"""A bucket's notification configuration: who hears of which events, and what a queue misses.
 
-A configuration is as the service gives it: `QueueConfigurations`, `TopicConfigurations`,
-`LambdaFunctionConfigurations` and `EventBridgeConfiguration`.
+Configurations have the service's form: `QueueConfigurations`, `TopicConfigurations`, `LambdaFunctionConfigurations`
+and `EventBridgeConfiguration`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOPICS: Final = "TopicConfigurations"
 EVENT_BRIDGE: Final = "EventBridgeConfiguration"
 
 CREATED: Final = "s3:ObjectCreated"
-"""The family of events that tell of new objects."""
+"""The event family of new objects."""
 _EVERY: Final = f"{CREATED}:*"
 _WAYS: Final = ("Put", "Post", "Copy", "CompleteMultipartUpload")
 _BESIDES: Final = ("s3:ObjectRemoved:*", "s3:ObjectRestore:Completed")
@@ -30,7 +30,7 @@ _OUR_ID: Final = "vvwatch"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Of which events a bucket tells a destination, for keys with a beginning and an end."""
+    """The events that a bucket sends to a destination, for keys with a prefix and a suffix."""
 
     arn: str
     events: tuple[str, ...]
@@ -39,31 +39,31 @@ class Rule:
 
     @property
     def scope(self) -> str:
-        """Its keys, as a pattern."""
+        """Return its keys as a pattern."""
         return f"{self.prefix}*{self.suffix}"
 
     def tells(self, family: str) -> bool:
-        """Whether of any event of the family, such as `s3:ObjectCreated`."""
+        """Return whether it covers any event of the family, such as `s3:ObjectCreated`."""
         return any(event.startswith(f"{family}:") for event in self.events)
 
     def missed(self) -> tuple[str, ...]:
-        """The ways in which objects appear that it does not tell of."""
+        """Return the kinds of creation that it does not cover."""
         if _EVERY in self.events:
             return ()
         return tuple(way for way in _WAYS if f"{CREATED}:{way}" not in self.events)
 
     def meets(self, other: Rule) -> bool:
-        """Whether some key belongs to both, perhaps."""
+        """Return whether some key may match both."""
         return _one_within(self.prefix, other.prefix) and _one_within(self.suffix[::-1], other.suffix[::-1])
 
 
 def read_configuration(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the service's answer is the configuration."""
+    """Return the configuration in the service's response."""
     return {name: deepcopy(answer[name]) for name in (*_DESTINATIONS, EVENT_BRIDGE) if name in answer}
 
 
 def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
-    """The rules for destinations of a kind, all or that at `arn`; one for each scope of each."""
+    """Return the rules for destinations of a kind, all or the one at `arn`; one per scope."""
     found: dict[tuple[str, str, str], Rule] = {}
     for entry in config.get(kind, ()):
         rule = _parse_rule(kind, entry)
@@ -75,14 +75,14 @@ def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
 
 
 def list_unheard(rules: Sequence[Rule]) -> list[str]:
-    """What besides new objects is good to know and no rule tells of."""
+    """Return the useful events, besides new objects, that no rule covers."""
     return [event for event in _BESIDES if not any(rule.tells(_event_family(event)) for rule in rules)]
 
 
 def complete_configuration(config: Mapping[str, Any], kind: str, arn: str) -> dict[str, Any] | None:
-    """`config`, with all that the destination needs to hear; all else is as it was.
+    """Return `config` with all events that the destination needs and everything else unchanged.
 
-    None when that cannot be: the service lets no two rules that meet tell of one event.
+    None if that is impossible: two overlapping rules may not cover one event.
     """
     wanted = deepcopy(dict(config))
     entries = wanted.setdefault(kind, [])

@@ -1,4 +1,4 @@
-"""The policy of a queue: whom it lets send, as far as that can be seen from outside."""
+"""A queue's access policy: who may send, as far as its text shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SOURCE: Final = "aws:sourcearn"
 
 
 def build_statement(queue_arn: str, bucket_arn: str) -> dict[str, Any]:
-    """The statement that lets S3 send for one bucket, and for no other."""
+    """Return the statement that lets S3 send for this bucket only."""
     bucket = bucket_arn.rpartition(":")[2]
     return {
         "Sid": "vvwatch-" + re.sub(r"[^A-Za-z0-9-]", "-", bucket),
@@ -24,16 +24,16 @@ def build_statement(queue_arn: str, bucket_arn: str) -> dict[str, Any]:
 
 
 def add_statement(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
-    """`policy` with the statement, in place of one of its name; all else is as it was."""
+    """Return `policy` with the statement, replacing one of its name; everything else stays."""
     kept = [each for each in _statements_of(policy) if each.get("Sid") != added["Sid"]]
     return {"Version": "2012-10-17", **policy, "Statement": [*kept, added]}
 
 
 def lets_send(policy: Mapping[str, Any], service: str, queue_arn: str, source_arn: str = "") -> bool:
-    """Whether the service may send for the source; without one, for some source.
+    """Return whether the service may send for the source; without one, for some source.
 
-    Of conditions only that on the source is judged: the others are taken for met, and a refusal on conditions
-    for none.
+    Only the condition on the source is evaluated: other conditions of an allow count as met, those of a deny as not
+    met.
     """
     concerning = [each for each in _statements_of(policy) if _is_about(each, service, queue_arn)]
     refused = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in concerning)
@@ -71,7 +71,7 @@ def _is_from(each: Mapping[str, Any], source_arn: str) -> bool:
 
 
 def _matches_pattern(pattern: str, text: str) -> bool:
-    """As policies compare: `*` and `?` are wild."""
+    """Match as policies do: `*` and `?` are wildcards."""
     wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(wild, text, re.DOTALL) is not None
 

@@ -1,6 +1,6 @@
-"""A queue of SQS in which S3 tells of a bucket: directly, through SNS or through EventBridge.
+"""An SQS queue that receives a bucket's events: directly, through SNS or through EventBridge.
 
-It is polled by one long request while little comes, and by up to sixteen short ones at a time while much does.
+One long poll while few messages arrive, up to sixteen short ones in parallel while many do.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _ENOUGH_MESSAGES: Final = 400
 _MOST_LANES: Final = 16
 _BATCHES_AT_ONCE: Final = 8
 _VISIBILITY_SECONDS: Final = 120
-"""How long nobody else gets what was received, whatever the queue's own setting: time to commit, not to process."""
+"""How long received messages stay hidden, whatever the queue's setting: time to commit, not to process."""
 _RELEASED_SECONDS: Final = 30
-"""Before a released message can be received again: at once, it would come back to us in a tight loop."""
+"""The delay before a released message returns: without it, it would return to us in a tight loop."""
 
 
 class SqsQueue:
-    """The queue at `queue_url`, in which the bucket of `location` tells of its objects.
+    """The queue at `queue_url` with the events of the bucket of `location`.
 
     It needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes. Raises
-    InvalidInput for a URL that is none of a queue.
+    InvalidInput for a URL of no queue.
     """
 
     def __init__(self, queue_url: str, location: S3Location, credentials: S3Credentials | None) -> None:
@@ -49,7 +49,7 @@ class SqsQueue:
         self._most = _BATCH
 
     async def receive(self) -> Sequence[Message]:
-        """As `EventQueue.receive`: up to 560 messages. What is cancelled comes again after two minutes at most."""
+        """As `EventQueue.receive`: up to 560 messages. After a cancellation they return within two minutes."""
         found: list[Message] = []
         while True:
             lanes = self._lanes
@@ -65,16 +65,16 @@ class SqsQueue:
         await self._in_batches("delete_message_batch", "sqs:DeleteMessage", messages)
 
     async def release(self, messages: Sequence[Message]) -> None:
-        """As `EventQueue.release`: others may have them in half a minute, and so may we again."""
+        """As `EventQueue.release`: any reader may receive them after half a minute."""
         name, permission = "change_message_visibility_batch", "sqs:ChangeMessageVisibility"
         await self._in_batches(name, permission, messages, VisibilityTimeout=_RELEASED_SECONDS)
 
     async def examine(self) -> Sequence[Finding]:
-        """As `EventQueue.examine`. A message may be looked at, which its count of receipts tells."""
+        """As `EventQueue.examine`. It may peek at one message, which counts as a receipt."""
         return await self._examination.examine()
 
     async def repair(self) -> Sequence[Finding]:
-        """As `EventQueue.repair`; takes sqs:SetQueueAttributes and s3:PutBucketNotification as well."""
+        """As `EventQueue.repair`; also needs sqs:SetQueueAttributes and s3:PutBucketNotification."""
         return await self._examination.repair()
 
     async def aclose(self) -> None:
@@ -82,9 +82,9 @@ class SqsQueue:
         await self._client.aclose()
 
     async def _sweep(self, lanes: int, wait_seconds: int, found: list[Message]) -> int:
-        """Add to `found` what so many requests at a time bring; returns how much that is.
+        """Add the messages of so many parallel requests to `found`; return their number.
 
-        A request that fails takes nothing from what others brought.
+        A failed request loses nothing that others received.
         """
         before = len(found)
         failures: list[StorageError] = []
@@ -130,7 +130,7 @@ class SqsQueue:
         return Message(said["ReceiptHandle"], said["MessageId"], told.events, told.refusal, sent_at)
 
     async def _in_batches(self, name: str, permission: str, messages: Sequence[Message], **each: int) -> None:
-        """Ask it for all messages. Raises the first failure when all was tried; what SQS declines comes again."""
+        """Send the request for all messages. Raises the first failure at the end; messages that SQS declines return."""
         failures: list[StorageError] = []
 
         async def ask(batch: Sequence[Message]) -> None:

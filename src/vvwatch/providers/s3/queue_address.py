@@ -1,4 +1,4 @@
-"""Where a queue of SQS is, by its URL."""
+"""Parse the URL of an SQS queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 @dataclass(frozen=True, slots=True)
 class QueueAddress:
-    """A queue: its URL, where requests about it go to, and what its resource name consists of."""
+    """A queue: its URL, the address for requests, and the parts of its ARN."""
 
     url: str
     endpoint_url: str
@@ -36,20 +36,20 @@ class QueueAddress:
 
     @property
     def partition(self) -> str:
-        """The part of AWS that its region belongs to."""
+        """The AWS partition of its region."""
         return next((p for start, p in _PARTITIONS.items() if self.region.startswith(start)), "aws")
 
     @property
     def arn(self) -> str:
-        """Its resource name."""
+        """Its ARN."""
         return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
 
 
 def parse_queue_url(url: str, *, region: str, anywhere: bool) -> QueueAddress:
-    """Of the queue at `url`; `region` counts where the URL does not tell one.
+    """Return the address of the queue at `url`; `region` applies if the URL names none.
 
-    Raises InvalidInput for a URL that is none of a queue. Unless it may be `anywhere`, its host has to be one of
-    AWS, by https: an API key must not buy requests into the daemon's network.
+    Raises InvalidInput for a URL of no queue. Unless it may be `anywhere`, it must be an https host of AWS: an API
+    key must not direct requests into the daemon's network.
     """
     try:
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Whether the events of a bucket reach a queue of SQS, all of them, and whether we may take them.
+"""Check that a bucket's events reach an SQS queue completely, and that we may receive them.
 
-There are three ways into the queue: from the bucket itself, through an SNS topic and through EventBridge. Of the
-latter two only the ends are seen: what the bucket tells, and whom the queue lets send.
+Three routes lead to the queue: the bucket itself, an SNS topic and EventBridge. Of the latter two only the ends are
+visible: the bucket's notifications and the queue's policy.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ELSEWHERE: Final = (
 
 
 class Examination:
-    """Looks at a queue and at the notifications of its bucket, and mends them. Raises the errors of `sqs_errors`."""
+    """Examines a queue and its bucket's notifications, and repairs them. Raises the errors of `queue_errors`."""
 
     def __init__(self, client: SqsClient) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class Examination:
         return [*found, *self._way.examined(config, policy)]
 
     async def repair(self) -> list[Finding]:
-        """As `EventQueue.repair`. Another's change of the same settings in the same moment would be lost."""
+        """As `EventQueue.repair`. A simultaneous change of the same settings by others would be lost."""
         policy = self._policy(await self._attributes())
         config = await self._configuration()
         found = self._way.examined(config, policy)
@@ -81,7 +81,7 @@ class Examination:
         return [*await self.examine(), *declined]
 
     async def _notify(self, config: Mapping[str, Any]) -> list[Finding]:
-        """Have the bucket tell the queue of everything; what stands in the way."""
+        """Let the bucket notify the queue of everything; return what prevents it."""
         wanted = complete_configuration(config, QUEUES, self._way.queue_arn)
         name, permission = "put_bucket_notification_configuration", "s3:PutBucketNotification"
         try:
@@ -140,7 +140,7 @@ class Examination:
         )
 
     async def _of_rights(self) -> list[Finding]:
-        """Whether each thing may be done that is done to messages: one is looked at, none is taken."""
+        """Check each permission on messages: peek at one, take none."""
         receipt = {"ReceiptHandle": _NO_RECEIPT}
         one = {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0, "VisibilityTimeout": 0}
         denied = [
@@ -167,13 +167,13 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From a bucket to a queue."""
+    """A route from a bucket to a queue."""
 
     queue_arn: str
     bucket_arn: str
 
     def examined(self, config: Mapping[str, Any], policy: Mapping[str, Any] | None) -> list[Finding]:
-        """What is good and bad about it; an unknown `policy` is passed over."""
+        """Return the findings about it; an unknown `policy` is skipped."""
         direct = rules_of(config, QUEUES, self.queue_arn)
         if any(rule.tells(CREATED) for rule in direct):
             return [*self._sender(policy), *self._of_rules(direct, QUEUES, config)]
@@ -207,7 +207,7 @@ class Route:
         ]
 
     def _of_rules(self, rules: Sequence[Rule], kind: str, config: Mapping[str, Any]) -> list[Finding]:
-        """Of the rules by which the queue, or topics that may send to it, hear of new objects."""
+        """Return the findings about rules that bring new objects to the queue, or to topics that may send to it."""
         telling = [rule for rule in rules if rule.tells(CREATED)]
         partly = [(rule, missed) for rule in telling if (missed := rule.missed())]
         found = [
@@ -235,7 +235,7 @@ class Route:
         )
 
     def _mended(self, state: str, detail: str, kind: str, arn: str, config: Mapping[str, Any]) -> Finding:
-        """The finding, with what sets the notifications right, where that can be."""
+        """Return the finding with the repair of the notifications, if there is one."""
         wanted = complete_configuration(config, kind, arn)
         if wanted is None:
             return Finding("notifications", state, detail, _ELSEWHERE)

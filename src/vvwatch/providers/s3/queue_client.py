@@ -1,4 +1,4 @@
-"""The SDK's clients of a queue and of the bucket that it hears of: each made once, on first use."""
+"""The SDK's clients of a queue and of its bucket, each created on first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vvwatch.providers.s3.queue_errors import QueueRequest, translate_errors
 from vvwatch.providers.s3.transport import AwsTransport, aws_session
 
 LONG_POLL_SECONDS: Final = 20
-"""The longest that SQS waits for a message."""
+"""The longest SQS poll."""
 
 _CONNECTIONS: Final = 32
 _CONNECT_SECONDS: Final = 10
@@ -24,9 +24,9 @@ _ATTEMPTS: Final = 3
 
 
 class SqsClient:
-    """Requests about a queue, and about the notifications of a bucket. Raises the errors of `sqs_errors`.
+    """Requests about a queue and a bucket's notifications. Raises the errors of `queue_errors`.
 
-    Without credentials it is whoever this machine is: the SDK's chain of environment, files and roles.
+    Without credentials the SDK's chain of environment, files and roles applies.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class SqsClient:
         self._clients: dict[str, Any] = {}
 
     async def of_queue(self, name: str, permission: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to the request about the queue that the SDK calls `name`."""
+        """Return the response to the SDK operation `name` on the queue."""
         address = self.address
         missing = f"aws sqs create-queue --queue-name {address.name} --region {address.region}"
         errand = QueueRequest(f"queue {address.url!r} cannot be used", permission, address.arn, missing)
         return await self._ask(errand, "sqs", name, QueueUrl=address.url, **parameters)
 
     async def of_bucket(self, name: str, permission: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to the request about the bucket that the SDK calls `name`."""
+        """Return the response to the SDK operation `name` on the bucket."""
         bucket = self.location.bucket
         what = f"the notifications of bucket {bucket!r} cannot be seen or set"
         missing = "create the bucket or correct its name"
@@ -55,7 +55,7 @@ class SqsClient:
         return await self._ask(errand, "s3", name, Bucket=bucket, **parameters)
 
     async def aclose(self) -> None:
-        """End every connection."""
+        """Close all connections."""
         await self._made.aclose()
 
     async def _ask(self, errand: QueueRequest, service: str, name: str, **parameters: Any) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class SqsClient:
             return self._clients[service]
 
     def _make(self, service: str) -> Any:
-        """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
+        """Create the client in a thread: it reads files and takes a while. The client is not bound to a loop yet."""
         client = asyncio.run(self._made.enter_async_context(self._new_client(service)))
         client.meta.events.register("before-call.s3.HeadBucket", refuse_redirect)
         return client

@@ -1,4 +1,4 @@
-"""What SQS refuses, and S3 about its notifications, in our words; as `errors` does it for objects."""
+"""Translate errors of SQS, and of S3 notifications; `errors` does so for objects."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _LACKS: Final = re.compile(r"is not authorized to perform: (kms:[A-Za-z]+)", re.
 
 @dataclass(frozen=True, slots=True)
 class QueueRequest:
-    """Something asked of a service: `what` cannot be done without it, what it takes, and on which resource."""
+    """A request to a service: `what` fails without it, the permission it needs, and its resource."""
 
     what: str
     permission: str
     arn: str
     missing: str = ""
-    """What to do when the thing that is asked about does not exist."""
+    """The hint when its resource does not exist."""
 
 
 class NotTaken(StorageUnavailable):
-    """Raised when a service does not take a request for what it says. It does not leave the modules of this queue."""
+    """Raised when a service rejects the content of a request. It stays within the modules of this queue."""
 
 
 class Missing(StorageUnavailable):
-    """Raised when the thing that is asked about does not exist."""
+    """Raised when the resource of a request does not exist."""
 
 
 @contextmanager
 def translate_errors(errand: QueueRequest) -> Iterator[None]:
-    """What the service and the network say, in our words; no text of an answer is passed on."""
+    """Translate errors of the service and the network; no response text is passed on."""
     with broken_told(Operation("asked", errand.permission), errand.arn, errand.arn):
         try:
             yield

@@ -1,4 +1,4 @@
-"""What is asked for of an object of S3, and what of the answer was asked for: a store may send more than a part."""
+"""Range requests for S3 objects, and the requested bytes of a response: a store may send more than a part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class PartRequest:
-    """The bytes of one version of the object at `key`, from `start` on, at most `length`."""
+    """A request for one version of the object at `key`, from `start` on, at most `length` bytes."""
 
     key: str
     text: str
@@ -27,12 +27,12 @@ class PartRequest:
 
     @property
     def version(self) -> Version:
-        """The version, taken apart."""
+        """The version, split."""
         return split_version(self.text)
 
     @property
     def stretch(self) -> Mapping[str, str]:
-        """The range to ask for: none for all of it, and never one that ends behind the object."""
+        """The Range header: none for the whole object, and never beyond its end."""
         size = self.version.size_bytes
         end = size if self.length is None else min(self.start + self.length, size)
         if not self.start and end == size:
@@ -41,7 +41,7 @@ class PartRequest:
 
     @property
     def condition(self) -> Mapping[str, Any]:
-        """What holds for no other version, as far as a request can say it."""
+        """The condition that only this version meets, as far as a request can express it."""
         version = self.version
         if version.modified is None:
             return {"IfMatch": f'"{version.etag}"'}
@@ -50,14 +50,14 @@ class PartRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What an answer brings: of how large an object, how much too early it begins, and where it has to be cut."""
+    """The content of a response: the object's size, the surplus bytes at its start, and where to cut it."""
 
     whole_bytes: int
     skipped_bytes: int = 0
     most_bytes: int | None = None
 
     async def of(self, chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Of a body, the bytes that were asked for."""
+        """Yield the requested bytes of a body."""
         skip, left = self.skipped_bytes, self.most_bytes
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -73,7 +73,7 @@ class Part:
 
 
 def read_part(wanted: PartRequest, answer: Mapping[str, Any]) -> Part | None:
-    """What the answer brings of what was wanted; None when it begins elsewhere, or does not say where."""
+    """Return what the response holds of the request; None if its range is unknown or starts too late."""
     size = wanted.version.size_bytes
     if said := answer.get("ContentRange"):
         stretch = _RANGE.fullmatch(said)

@@ -1,4 +1,4 @@
-"""A bucket of S3, or of a store that speaks its protocol, as a storage."""
+"""A bucket of S3 or of a compatible store as a storage."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _T = TypeVar("_T")
 
 
 class S3Storage(RemoteStorage):
-    """The objects of a bucket. Without credentials it is asked as whoever this machine is.
+    """The objects of a bucket. Without credentials the machine's identity applies.
 
-    A listing's price is that of us-east-1, https://aws.amazon.com/s3/pricing.
+    The listing price is that of us-east-1, https://aws.amazon.com/s3/pricing.
     """
 
     capabilities = Capabilities(
@@ -84,7 +84,7 @@ class S3Storage(RemoteStorage):
             asked["ContinuationToken"] = token
 
     async def stat(self, key: str) -> StorageObject:
-        """As `Storage.stat`. The version is the one that a listing tells: at a compatible store both are asked."""
+        """As `Storage.stat`. The version is the listed one; a compatible store gets a HEAD and a listing."""
         _require_possible(key, ObjectNotFound)
         answer = await self._client.head(key)
         if self._listing.agrees and is_complete(answer):
@@ -96,7 +96,7 @@ class S3Storage(RemoteStorage):
         return describe_object(key, answer)
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
-        """As `Storage.restored`; one that may not be looked at is none."""
+        """As `Storage.restored`; without permission to look, an object counts as not restored."""
         found: set[str] = set()
 
         async def look(key: str) -> None:
@@ -139,7 +139,7 @@ class S3Storage(RemoteStorage):
             await self._stat_version(key, version)
 
     async def _answer(self, wanted: PartRequest) -> Answer:
-        """The body as it was asked for; as it can be had, where the store refuses the range or the condition."""
+        """Return the body as requested, or as the store allows if it refuses the range or the condition."""
         key = wanted.key
         try:
             return await self._client.ask("get_object", READ, key, **wanted.condition, **wanted.stretch)
@@ -156,9 +156,9 @@ class S3Storage(RemoteStorage):
         return await self._client.ask("get_object", READ, key)
 
     async def _is_shown(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> bool:
-        """Whether the answer itself shows that it is of the version; else it has to be looked at again afterwards.
+        """Return whether the response itself proves its version; otherwise check again afterwards.
 
-        Raises ObjectChanged when it is of another one, also by what a listing tells now.
+        Raises ObjectChanged if it has another version, by its headers or by the listing.
         """
         said = split_version(version_of(etag_of(answer), _modified_at(answer), whole_bytes))
         asked = wanted.version
@@ -172,7 +172,7 @@ class S3Storage(RemoteStorage):
         return False
 
     async def _require_listed(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> None:
-        """Raise ObjectChanged unless the listing still calls what came by the version that was asked for."""
+        """Raise ObjectChanged unless the object is still listed with the requested version."""
         listed = await self._listing.entry(wanted.key) if self._location.endpoint_url else None
         found = "" if listed is None else listed.version
         self._require_version(wanted.key, wanted.text, found)
@@ -187,7 +187,7 @@ class S3Storage(RemoteStorage):
         await upload_object(self._client, NewObject(key, source, size_bytes, sha256, content_type))
 
     async def remove(self, key: str, version: str) -> None:
-        """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
+        """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""
         await self._stat_version(key, version)  # not every compatible server minds the condition
         etag = split_version(version).etag
         condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
@@ -203,7 +203,7 @@ class S3Storage(RemoteStorage):
                 yield chunk
 
     def _md5(self, answer: Answer) -> bytes | None:
-        """Of the whole object: its ETag, unless it was made of parts or encrypted with a key of someone's own."""
+        """Return the object's MD5: its ETag, except for multipart uploads and customer-managed encryption."""
         own_key = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "AES256") != "AES256"
         etag = etag_of(answer)  # a directory bucket's is anything
         return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not self._directory else None
@@ -225,13 +225,13 @@ def _require_possible(key: str, error: type[StorageError]) -> None:
 
 
 def _drop_repeats(page: ListedPage, known: set[str]) -> ListedPage:
-    """The page without folders that came before: some servers repeat them on the next page."""
+    """Return the page without folders of the previous page, which some servers repeat."""
     folders = [folder for folder in page.folders if folder not in known]
     known.update(folders)
     return ListedPage(page.objects, folders, page.irregular)
 
 
 def _modified_at(answer: Answer) -> float:
-    """When the object was changed, in epoch seconds; where the answer does not tell it, a time that no object has."""
+    """Return the modification time in epoch seconds; without one, a time that no object has."""
     modified = answer.get("LastModified")
     return -1.0 if modified is None else modified.timestamp() // 1.0

@@ -1,4 +1,4 @@
-"""Several requests at once."""
+"""Run several requests in parallel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _T = TypeVar("_T")
 async def run_in_parallel(
     at_once: int, work: Callable[[_T], Awaitable[None]], items: AsyncIterable[_T]
 ) -> None:
-    """Do the work on every item, on `at_once` of them at a time; one more is waiting at most.
+    """Do the work on every item, `at_once` at a time, with at most one more waiting.
 
-    Raises the first error alone, when all other work has ended.
+    Raises the first error alone, after all other work has ended.
     """
     slots = Semaphore(at_once)
 

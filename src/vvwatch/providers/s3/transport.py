@@ -1,4 +1,4 @@
-"""The AWS SDK's way to the network, with the limits of `replies` for the services and for whoever gives credentials."""
+"""The AWS SDK's network transport, with the limits of `replies` for services and credential providers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from botocore.loaders import create_loader
 from vvwatch.providers.replies import LARGE_BYTES, NoRedirects, ReplyRefused, ReplyTooLarge, new_session
 
 _MODELS = create_loader()
-"""What describes the services, read once for all buckets and queues."""
+"""The service descriptions, loaded once for all buckets and queues."""
 
 
 _LISTING = "list-type=2"
-"""In the address of a listing, which is not parsed by the SDK."""
+"""A mark in the URL of a listing, which the SDK does not parse."""
 
 _MOST_TAGS = 100_000
 _MOST_MARKS = 1_100_000
@@ -26,12 +26,12 @@ _MOST_MARKS = 1_100_000
 
 
 class AwsTransport(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no types
-    """Sends the SDK's requests. A redirect is a reply as any other: the SDK itself finds a bucket's region."""
+    """Sends the SDK's requests. A redirect is an ordinary response: the SDK itself finds a bucket's region."""
 
     tokens = False
 
     async def send(self, request: Any) -> Any:
-        """As the SDK's. Raises ReplyRefused as it is: else it would be asked for again at once."""
+        """Send as the SDK does. ReplyRefused passes through unchanged, so that it is not retried at once."""
         try:
             response = await super().send(request)
         except HTTPClientError as error:
@@ -58,7 +58,7 @@ class AwsTransport(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no ty
 
 
 def _require_few_values(body: bytes) -> None:
-    """Raise ReplyTooLarge for a reply that the SDK would parse for long, in the event loop."""
+    """Raise ReplyTooLarge for a response that would occupy the SDK's parser, and the event loop, for long."""
     if len(body) <= LARGE_BYTES:
         return
     is_json = body[:1] in (b"{", b"[")
@@ -68,13 +68,13 @@ def _require_few_values(body: bytes) -> None:
 
 
 class _TokenTransport(AwsTransport):
-    """As AwsTransport, for services that give credentials."""
+    """AwsTransport for services that give credentials."""
 
     tokens = True
 
 
 class _MetadataTransport(utils._RefCountedSessionMixin, _TokenTransport):  # type: ignore[misc]  # noqa: SLF001
-    """As the SDK's for the metadata of a machine or a container, which it makes itself."""
+    """The SDK's own transport for the metadata of a machine or a container."""
 
 
 for _fetcher in (utils.AioIMDSFetcher, utils.AioContainerMetadataFetcher):
@@ -82,7 +82,7 @@ for _fetcher in (utils.AioIMDSFetcher, utils.AioContainerMetadataFetcher):
 
 
 def aws_session(**components: object) -> AioSession:
-    """Return a session of the SDK, which makes clients; `components` replace its own."""
+    """Return an SDK session that creates clients; `components` replace the SDK's."""
     session = AioSession()
     session.set_default_client_config(AioConfig(http_session_cls=_TokenTransport))
     session.register_component("data_loader", _MODELS)

@@ -1,4 +1,4 @@
-"""New objects of S3: small ones in one request, large ones in parts, several of them under way at once."""
+"""Create objects in S3: small ones in one request, large ones in parallel parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vvwatch.providers.s3.errors import ABORT, CREATE
 from vvwatch.providers.s3.tasks import run_in_parallel
 
 PART_BYTES: Final = 8 << 20
-"""What goes in one request; a very large object has larger parts."""
+"""The content of one request; very large objects have larger parts."""
 
 _MOST_PARTS: Final = 10_000
 _PARTS_AT_ONCE: Final = 3
@@ -29,7 +29,7 @@ _ABSENT: Final = {"IfNoneMatch": "*"}
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object to be made from the file `source`."""
+    """An object to create from the file `source`."""
 
     key: str
     source: Path
@@ -39,12 +39,12 @@ class NewObject:
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """What is kept with it."""
+        """Its metadata headers."""
         return {"ContentType": self.content_type, "Metadata": {"sha256": self.sha256}}
 
 
 async def upload_object(client: S3Client, new: NewObject) -> None:
-    """Make the object, whole or not at all. Raises ObjectExists where the store minds that one stands there."""
+    """Create the object whole or not at all. Raises ObjectExists if the store supports that condition."""
     if new.size_bytes > PART_BYTES:
         await _upload_parts(client, new)
         return
@@ -66,7 +66,7 @@ async def _upload_parts(client: S3Client, new: NewObject) -> None:
 
 
 async def _send_parts(client: S3Client, new: NewObject, upload_id: str) -> list[dict[str, Any]]:
-    """Send all parts; returns what the service wants to hear of them in the end."""
+    """Send all parts; return the part list that completes the upload."""
     etags: dict[int, str] = {}
 
     async def send(part: tuple[int, bytes]) -> None:
@@ -87,7 +87,7 @@ async def _number_parts(new: NewObject) -> AsyncIterator[tuple[int, bytes]]:
 
 
 async def _body_with_digest(content: bytes) -> dict[str, Any]:
-    """With a digest: every server minds this one, and a bucket with retention wants one."""
+    """Return the body with its digest: all servers check this one, and buckets with retention require one."""
     digest = await to_thread.run_sync(_digest_md5, content)
     return {"Body": content, "ContentMD5": b64encode(digest).decode()}
 
