@@ -88,23 +88,18 @@ class ScanSchedule:
 
 def after_full(pace: Pace, now: float, calls: int, hot: Mapping[str, str]) -> tuple[ScanSchedule, float]:
     """Return the schedule after a full listing of `calls` requests that ended `now`, and the pause in seconds."""
-    learnt = ScanSchedule(
-        now, now + pace.seconds, calls, _calls_per_hour(calls, pace.seconds), stretched=False, hot=hot
-    )
-    budget = pace.calls_per_hour
-    if budget is None or learnt.calls_per_hour <= budget:
-        return learnt, pace.seconds
-    looks = len(list_ends(hot, pace))
-    polls = 0 < looks * _WORTH_POLLING <= calls
-    wait = _seconds_to_pay(calls, budget * (_FULL_SHARE if polls else 1.0))
-    learnt = replace(
-        learnt, next_full_at=now + wait, calls_per_hour=_calls_per_hour(calls, wait), stretched=True
-    )
-    if not polls:
-        return learnt, wait
-    poll = _poll_wait(pace, budget, looks)
-    both = learnt.calls_per_hour + _calls_per_hour(looks, poll)
-    return replace(learnt, calls_per_hour=both), min(wait, poll)
+    budget, rate = pace.calls_per_hour, _calls_per_hour(calls, pace.seconds)
+    if budget is None or rate <= budget:
+        return ScanSchedule(now, now + pace.seconds, calls, rate, stretched=False, hot=hot), pace.seconds
+    poll_calls = len(list_ends(hot, pace))
+    is_polling = 0 < poll_calls * _WORTH_POLLING <= calls
+    full_wait = next_look = _seconds_to_pay(calls, budget * (_FULL_SHARE if is_polling else 1.0))
+    rate = _calls_per_hour(calls, full_wait)
+    if is_polling:
+        poll_wait = _poll_wait(pace, budget, poll_calls)
+        rate += _calls_per_hour(poll_calls, poll_wait)
+        next_look = min(full_wait, poll_wait)
+    return ScanSchedule(now, now + full_wait, calls, rate, stretched=True, hot=hot), next_look
 
 
 def after_poll(

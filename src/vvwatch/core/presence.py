@@ -65,21 +65,25 @@ class SeenKeys:
     def absent(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that the scan certainly did not see."""
         table, mask, salt = self._table, self._mask, self._salt
-        unmarked = {
-            key
-            for key in keys
-            if not table[(place := (hash(key) * salt >> _LOW_BITS) & mask) >> 3] & (1 << (place & 7))
-        }
+        unmarked = []
+        for key in keys:  # the hash as in `add`; a call per key would double the time
+            place = (hash(key) * salt >> _LOW_BITS) & mask
+            if not table[place >> 3] & (1 << (place & 7)):
+                unmarked.append(key)
         if self._reach is None:
             self._reach = _merge_covered(self._covered)
-        lowest, highest = self._reach
-        return {
-            key for key in unmarked if not (place := bisect_right(lowest, key)) or highest[place - 1] < key
-        }
+        starts, ends = self._reach
+        return {key for key in unmarked if not _is_covered(key, starts, ends)}
 
     def at_least(self) -> int:
         """Return a lower bound of the rows seen; exact if the spans do not overlap."""
         return most_disjoint_rows(self._stretches)
+
+
+def _is_covered(key: str, starts: list[str], ends: list[str]) -> bool:
+    """Return whether a span that starts at or before the key reaches it."""
+    started = bisect_right(starts, key)
+    return started > 0 and key <= ends[started - 1]
 
 
 def _merge_covered(covered: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:

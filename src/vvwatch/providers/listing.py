@@ -10,6 +10,7 @@ from vvwatch.core.filters import Reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Irregularity, Page
+from vvwatch.providers.failures import LATER
 
 PAGE_ENTRIES: Final = 1_000
 """The most entries in a page of the port."""
@@ -104,7 +105,7 @@ class Continuations:
             self._kept = token
 
     def _endless(self, why: str) -> StorageUnavailable:
-        hint = "check endpoint_url and proxy; it is tried again by itself"
+        hint = f"check endpoint_url and proxy; {LATER}"
         return StorageUnavailable(f"{self._what} cannot be listed: {why}", hint)
 
 

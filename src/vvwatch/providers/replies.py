@@ -14,6 +14,7 @@ import aiohttp
 from anyio import move_on_after
 
 from vvwatch.errors import StorageUnavailable
+from vvwatch.providers.failures import LATER
 
 MOST_BYTES: Final = 16 << 20
 """The largest response: more than S3 and GCS need for the longest keys. Azure gets smaller pages instead."""
@@ -30,7 +31,6 @@ _LEAST_BYTES_PER_SECOND: Final = 8_192
 """A slower upload fails."""
 
 _HOST: Final = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
-_LATER: Final = "it is tried again by itself"
 
 
 class ReplyRefused(StorageUnavailable):
@@ -168,9 +168,9 @@ def _body_too_large(most_bytes: int) -> ReplyTooLarge:
     size = f"{most_bytes >> 20} MiB" if most_bytes >= 1 << 20 else f"{most_bytes >> 10} KiB"
     return ReplyTooLarge(
         f"the reply is larger than {size}",
-        f"check endpoint_url and proxy: no such store sends so much; {_LATER}",
+        f"check endpoint_url and proxy: no such store sends so much; {LATER}",
     )
 
 
 def _body_too_slow(why: str) -> ReplyRefused:
-    return ReplyRefused(f"the store is too slow: {why}", f"check the line and the store; {_LATER}")
+    return ReplyRefused(f"the store is too slow: {why}", f"check the line and the store; {LATER}")

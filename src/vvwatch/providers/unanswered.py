@@ -9,6 +9,7 @@ from typing import TypeVar
 from anyio import current_time, fail_after
 
 from vvwatch.errors import StorageUnavailable
+from vvwatch.providers.failures import LATER
 
 ANSWER_SECONDS = 20.0
 """The longest wait for the start of a response, and for each piece of its body."""
@@ -31,12 +32,12 @@ class ResponseTooSlow(NoResponse):
 def _response_too_slow(key: str, received_bytes: int, seconds: float) -> ResponseTooSlow:
     return ResponseTooSlow(
         f"{key!r} cannot be read: the store is too slow: {received_bytes:,} bytes came in {seconds:.0f} s",
-        "check the line and the store; it is tried again by itself",
+        f"check the line and the store; {LATER}",
     )
 
 
 def _no_response(key: str) -> NoResponse:
-    return NoResponse(f"{key!r} cannot be read: no answer in time", "it is tried again by itself")
+    return NoResponse(f"{key!r} cannot be read: no answer in time", LATER)
 
 
 async def enter_in_time(body: AsyncExitStack, answer: AbstractAsyncContextManager[_T], key: str) -> _T:

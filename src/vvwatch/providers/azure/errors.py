@@ -5,9 +5,7 @@ No response text is passed on; only the error code of a refusal is used.
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,15 +29,14 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.providers.failures import LATER, connection_failed, retry_after_seconds
 from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
-LATER: Final = "it is tried again by itself"
 _ARCHIVED: Final = ("BlobArchived", "BlobBeingRehydrated")
 _THERE: Final = ("BlobAlreadyExists", "UnauthorizedBlobOverwrite", "InvalidBlockList")
 _UNHEARD_OF: Final = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation")
 _NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled")
 _NO_SUCH_NAME: Final = ("InvalidUri", "InvalidResourceName", "OutOfRangeInput")
-_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 _SKEW_SECONDS: Final = 300.0
 """The clock difference worth mentioning; the service refuses at 900."""
 
@@ -204,7 +201,7 @@ def _translate_service(refused: ServiceRefusal, asked: RequestContext) -> Storag
             what, location, "set storage_account or endpoint_url to where it is; check proxy"
         )
     if status in (429, 503):
-        retry_after = _retry_after_seconds(refused.headers.get("Retry-After"))
+        retry_after = retry_after_seconds(refused.headers.get("Retry-After"))
         return StorageThrottled(f"{what}: the store asks for fewer requests", LATER, retry_after)
     if code in _NO_CONTAINER or (status == 404 and code == "ResourceNotFound"):
         return StorageUnavailable(
@@ -228,37 +225,7 @@ def _key_unusable(asked: RequestContext) -> CredentialsRefused:
 def _connection_failed(error: Exception, what: str, address: str) -> StorageUnavailable:
     """Return the error for a request without a complete response; `address` names the settings to check."""
     cause = getattr(error, "inner_exception", None) or error
-    if isinstance(cause, ssl.SSLError):
-        return StorageUnavailable(
-            f"{what}: no TLS with {_server_name(cause)}: {_tls_reason(cause)}",
-            "set ca_file to the certificate of the authority that signed the server's, and check the address",
-        )
-    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return StorageUnavailable(f"{what}: the proxy does not let it through", f"check proxy; {LATER}")
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        number = cause.os_error.errno or 0  # a resolver's are negative
-        reason = os.strerror(number) if number > 0 else cause.os_error.strerror
-        return StorageUnavailable(
-            f"{what}: {_server_name(cause)} cannot be reached: {reason}", f"check {address}; {LATER}"
-        )
-    if isinstance(cause, TimeoutError):
-        return StorageUnavailable(f"{what}: no answer in time", LATER)
-    return StorageUnavailable(f"{what}: the connection broke off ({type(cause).__name__})", LATER)
-
-
-def _server_name(error: Exception) -> str:
-    return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    found = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
-    return getattr(found, "verify_message", "") or getattr(found, "reason", "") or "it broke off"
-
-
-def _retry_after_seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isdecimal():
-        return None
-    return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
+    return connection_failed(cause, what, f"check {address}; {LATER}")
 
 
 def _clock_skew_hint(date: str | None) -> str:

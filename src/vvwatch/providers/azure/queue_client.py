@@ -19,7 +19,8 @@ from vvwatch.providers.azure.client import (
     AzureLocation,
     Request,
 )
-from vvwatch.providers.azure.errors import LATER, Operation, RequestContext, ServiceRefusal, translate_errors
+from vvwatch.providers.azure.errors import Operation, RequestContext, ServiceRefusal, translate_errors
+from vvwatch.providers.failures import LATER
 
 ROLE: Final = "Storage Queue Data Message Processor"
 READ: Final = Operation("read", ROLE)

@@ -24,8 +24,9 @@ from vvwatch.providers.azure.client import (
     AzureLocation,
     Request,
 )
-from vvwatch.providers.azure.errors import CREATE, DELETE, LATER, LIST, READ, Operation, unexpected_response
+from vvwatch.providers.azure.errors import CREATE, DELETE, LIST, READ, Operation, unexpected_response
 from vvwatch.providers.azure.listing import ParsedPage, epoch_seconds, is_usable_key, parse_in_steps
+from vvwatch.providers.failures import LATER
 from vvwatch.providers.listing import Continuations, ListedPage
 from vvwatch.providers.parts import read_parts
 from vvwatch.providers.remote import Incoming, RemoteStorage

@@ -25,9 +25,9 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.providers.failures import LATER, connection_failed, retry_after_seconds
 from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
-LATER: Final = "it is tried again by itself"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _PASSING: Final = frozenset((408, 429, 500, 502, 503, 504))
 _RATE_LIMITS: Final = frozenset(("rateLimitExceeded", "userRateLimitExceeded"))
@@ -35,7 +35,6 @@ _MESSAGE_CHARACTERS: Final = 500
 _LACKS: Final = re.compile(
     r"(?:(Anonymous caller|[\w.+-]+@[\w.-]+) )?does not have ([a-z]+\.[\w.]+) access", re.ASCII
 )
-_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class ServiceRefusal(Exception):
         super().__init__(status)
         self.status = status
         self.reason, self.message = _read_error(body)
-        self.retry_after_seconds = _retry_after_seconds(headers.get("Retry-After"))
+        self.retry_after_seconds = retry_after_seconds(headers.get("Retry-After"))
         self.location = headers["Location"] if is_redirect(status, headers) else ""
 
 
@@ -92,23 +91,6 @@ def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[No
         raise _translate(_RefusalContext(refused, operation, bucket, what)) from None
     except (aiohttp.ClientError, OSError) as error:
         raise connection_failed(error, what) from None
-
-
-def connection_failed(error: Exception, what: str) -> StorageUnavailable:
-    """Return the error for a request without a complete response; `what` begins its message."""
-    if isinstance(error, ssl.SSLError):
-        return StorageUnavailable(
-            f"{what}: no TLS with {_server_name(error)}: {_tls_reason(error)}",
-            "set ca_file to the certificate of the authority that signed the server's, and check the address",
-        )
-    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return StorageUnavailable(f"{what}: the proxy does not let it through", "check proxy; " + LATER)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or type(error.os_error).__name__
-        return StorageUnavailable(f"{what}: {_server_name(error)} cannot be reached: {reason}", LATER)
-    if isinstance(error, TimeoutError):
-        return StorageUnavailable(f"{what}: no answer in time", LATER)
-    return StorageUnavailable(f"{what}: the connection broke off ({type(error).__name__})", LATER)
 
 
 def unexpected_response(what: str) -> StorageUnavailable:
@@ -204,18 +186,3 @@ def _read_error(body: bytes) -> tuple[str, str]:
     except (ValueError, LookupError, TypeError, RecursionError):
         reason, message = "", body.decode(errors="replace")
     return reason if re.fullmatch(r"\w{1,60}", reason) else "", message[:_MESSAGE_CHARACTERS]
-
-
-def _retry_after_seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isdecimal():
-        return None
-    return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
-
-
-def _server_name(error: Exception) -> str:
-    return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    found = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
-    return getattr(found, "verify_message", "") or getattr(found, "reason", "") or "it broke off"

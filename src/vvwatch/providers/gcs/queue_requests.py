@@ -13,8 +13,9 @@ from urllib.parse import quote
 from yarl import URL
 
 from vvwatch.errors import AccessDenied, ObjectChanged, StorageError, StorageUnavailable
+from vvwatch.providers.failures import LATER
 from vvwatch.providers.gcs import errors
-from vvwatch.providers.gcs.errors import LATER, ServiceRefusal
+from vvwatch.providers.gcs.errors import ServiceRefusal
 from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
 from vvwatch.providers.gcs.token import GcsToken
 

@@ -15,7 +15,8 @@ from gcloud.aio.storage.storage import choose_boundary, encode_multipart_formdat
 from yarl import URL
 
 from vvwatch.errors import StorageUnavailable
-from vvwatch.providers.gcs.errors import FAILURES, LATER, ServiceRefusal, is_transient, unexpected_response
+from vvwatch.providers.failures import LATER
+from vvwatch.providers.gcs.errors import FAILURES, ServiceRefusal, is_transient, unexpected_response
 from vvwatch.providers.gcs.session import Answer, GcsSession, Request
 
 PART_BYTES: Final = 8 << 20

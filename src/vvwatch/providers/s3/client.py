@@ -162,34 +162,37 @@ class S3Client:
         return client
 
     def _new_client(self) -> Any:
-        session = aws_session(response_parser_factory=_Parsers(self._parsing))
-        key = self._credentials
-        return session.create_client(
-            "s3",
-            region_name=self._location.region or None,
-            endpoint_url=self._location.endpoint_url or None,
-            verify=self._location.ca_file or None,
-            config=self._config(),
-            aws_access_key_id=key and key.access_key_id,
-            aws_secret_access_key=key and key.secret_access_key,
-            aws_session_token=(key and key.session_token) or None,
-        )
-
-    def _config(self) -> AioConfig:
-        location = self._location
-        by_path = location.path_style or location.endpoint_url
-        return AioConfig(
+        options = client_options(
+            self._location,
+            self._credentials,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
             max_pool_connections=_CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        )
+        return aws_session(response_parser_factory=_Parsers(self._parsing)).create_client("s3", **options)
+
+
+def client_options(location: S3Location, key: S3Credentials | None, **config: Any) -> dict[str, Any]:
+    """Return the options of an SDK client for the location; `config` completes its AioConfig."""
+    by_path = location.path_style or location.endpoint_url
+    return {
+        "region_name": location.region or None,
+        "endpoint_url": location.endpoint_url or None,
+        "verify": location.ca_file or None,
+        "aws_access_key_id": key and key.access_key_id,
+        "aws_secret_access_key": key and key.secret_access_key,
+        "aws_session_token": (key and key.session_token) or None,
+        "config": AioConfig(
             proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
             s3={"addressing_style": "path" if by_path else "auto"},
             http_session_cls=AwsTransport,
-            ignore_configured_endpoint_urls=True,  # the location says where it is
-            request_checksum_calculation="when_required",  # not every compatible server knows the others
-            response_checksum_validation="when_required",  # what comes is held against its MD5
-        )
+            ignore_configured_endpoint_urls=True,  # the location has the address
+            request_checksum_calculation="when_required",  # some compatible servers know only MD5
+            response_checksum_validation="when_required",  # the MD5 covers what arrives
+            **config,
+        ),
+    }
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc]  # the SDK ships no types

@@ -5,7 +5,6 @@ No response text is passed on, except the error code and parts of a known form.
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -41,9 +40,9 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.providers.failures import LATER, WRONG_CA, os_reason, retry_after_seconds, tls_reason
 from vvwatch.providers.replies import ReplyRefused, redirect_refused
 
-LATER: Final = "it is tried again by itself"
 _NO_CREDENTIALS: Final = (
     CredentialRetrievalError,
     NoAuthTokenError,
@@ -56,7 +55,6 @@ _LACKS: Final = re.compile(r"is not authorized to perform: ([a-z0-9-]+:[A-Za-z]+
 _CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _NOT_IMPLEMENTED: Final = 501
-_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +216,7 @@ def _bucket_elsewhere(refusal: _Refusal) -> StorageUnavailable:
 
 
 def _throttle(refusal: _Refusal) -> StorageThrottled:
-    after = refusal.headers.get("retry-after", "")
-    seconds = min(float(after), _LONGEST_RETRY_AFTER_SECONDS) if after.isdecimal() else None
+    seconds = retry_after_seconds(refusal.headers.get("retry-after"))
     return StorageThrottled(f"{refusal.what}: the store asks for fewer requests", LATER, seconds)
 
 
@@ -307,27 +304,15 @@ def _describe_failure(error: Exception) -> tuple[str, str]:
     cause = error.kwargs.get("error") if isinstance(error, BotoCoreError) else None
     if isinstance(error, SSLError):
         return (
-            f"no TLS with the server: {_tls_reason(cause)}",
-            "set ca_file to the certificate of the authority that signed the server's, and check the address",
+            f"no TLS with the server: {tls_reason(cause)}",
+            WRONG_CA,
         )
     if isinstance(cause, FileNotFoundError | ssl.SSLError):
-        return f"ca_file cannot be used: {_tls_reason(cause)}", "check ca_file"
+        return f"ca_file cannot be used: {tls_reason(cause)}", "check ca_file"
     if isinstance(error, ProxyConnectionError):
         return "the proxy does not let it through", "check proxy; " + LATER
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"{cause.host}:{cause.port} cannot be reached: {_describe_os_error(cause.os_error)}", LATER
+        return f"{cause.host}:{cause.port} cannot be reached: {os_reason(cause.os_error)}", LATER
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         return "no answer in time", LATER
     return f"it broke off ({type(error).__name__})", "check the connector's settings; " + LATER
-
-
-def _describe_os_error(error: OSError) -> str:
-    """Return the reason; its own strerror is asyncio's and repeats the address."""
-    number = error.errno or 0
-    return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
-
-
-def _tls_reason(cause: Any) -> str:
-    found = getattr(cause, "certificate_error", cause)
-    told = (getattr(found, name, None) for name in ("verify_message", "reason", "strerror"))
-    return str(next(filter(None, told), "it broke off"))

@@ -6,13 +6,12 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from aiobotocore.config import AioConfig
 from anyio import Lock, to_thread
 
-from vvwatch.providers.s3.client import S3Credentials, S3Location, refuse_redirect
+from vvwatch.providers.s3.client import S3Credentials, S3Location, client_options, refuse_redirect
 from vvwatch.providers.s3.queue_address import QueueAddress
 from vvwatch.providers.s3.queue_errors import QueueRequest, translate_errors
-from vvwatch.providers.s3.transport import AwsTransport, aws_session
+from vvwatch.providers.s3.transport import aws_session
 
 LONG_POLL_SECONDS: Final = 20
 """The longest SQS poll."""
@@ -77,34 +76,16 @@ class SqsClient:
         return client
 
     def _new_client(self, service: str) -> Any:
-        session = aws_session()
-        queue = service == "sqs"
-        key = self._credentials
-        return session.create_client(
-            service,
-            region_name=self.address.region if queue else self.location.region or None,
-            endpoint_url=self.address.endpoint_url if queue else self.location.endpoint_url or None,
-            verify=self.location.ca_file or None,
-            config=self._config(),
-            aws_access_key_id=key and key.access_key_id,
-            aws_secret_access_key=key and key.secret_access_key,
-            aws_session_token=(key and key.session_token) or None,
-        )
-
-    def _config(self) -> AioConfig:
-        location = self.location
-        by_path = location.path_style or location.endpoint_url
-        return AioConfig(
+        options = client_options(
+            self.location,
+            self._credentials,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
             max_pool_connections=_CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
-            s3={"addressing_style": "path" if by_path else "auto"},
-            http_session_cls=AwsTransport,
-            ignore_configured_endpoint_urls=True,  # the location says where it is
-            request_checksum_calculation="when_required",  # not every compatible server knows the others
-            response_checksum_validation="when_required",
             parameter_validation=False,  # this and the SDK's own user agent cost a third of a request's time
             user_agent="vvwatch",
         )
+        if service == "sqs":
+            options |= {"region_name": self.address.region, "endpoint_url": self.address.endpoint_url}
+        return aws_session().create_client(service, **options)

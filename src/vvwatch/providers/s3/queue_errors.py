@@ -17,8 +17,9 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.providers.failures import LATER
 from vvwatch.providers.replies import redirect_refused
-from vvwatch.providers.s3.errors import LATER, Operation
+from vvwatch.providers.s3.errors import Operation
 from vvwatch.providers.s3.errors import translate_errors as broken_told
 
 _CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
