@@ -191,8 +191,8 @@ class S3Place(Cloud):
         monkeypatch.setattr(S3Client, "list", some)
 
     def shrink_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("s3", "s3_upload"):
-            monkeypatch.setattr(f"vvwatch.storage.{module}.PART_BYTES", PART_BYTES)
+        for module in ("storage", "upload"):
+            monkeypatch.setattr(f"vvwatch.providers.s3.{module}.PART_BYTES", PART_BYTES)
 
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"_ATTEMPTS": 1, "_CONNECT_SECONDS": PATIENCE, "_READ_SECONDS": PATIENCE}.items():
@@ -261,8 +261,8 @@ class GcsPlace(Cloud):
         monkeypatch.setattr("vvwatch.providers.gcs.storage.PAGE_KEYS", self.page_objects)
 
     def shrink_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("gcs", "gcs_upload"):
-            monkeypatch.setattr(f"vvwatch.storage.{module}.PART_BYTES", PART_BYTES)
+        for module in ("storage", "upload"):
+            monkeypatch.setattr(f"vvwatch.providers.gcs.{module}.PART_BYTES", PART_BYTES)
 
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         patience = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)

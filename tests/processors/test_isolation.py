@@ -345,7 +345,7 @@ async def test_a_hanging_decoder_is_a_crash_that_may_be_retried(
 
 def hindered_by(monkeypatch: pytest.MonkeyPatch, what: Hindrance | None) -> None:
     """Let the kernel say so of a child; how busy the machine of the tests is must not count."""
-    monkeypatch.setattr(isolation, "hindrance", lambda *_: what)
+    monkeypatch.setattr(isolation, "find_hindrance", lambda *_: what)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ async def test_a_child_that_the_kernel_ends_for_want_of_memory_is_told_from_one_
 ) -> None:
     crashing(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     kills = iter([3, 4, 4, 4])
-    monkeypatch.setattr(isolation, "memory_kills", lambda: next(kills))
+    monkeypatch.setattr(isolation, "count_memory_kills", lambda: next(kills))
 
     with pytest.raises(MachineShortage, match="memory ran out") as killed:
         await technical.probe(shelf.usual("png"))

@@ -122,7 +122,7 @@ async def test_more_folders_than_the_budget_are_listed_from_time_to_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start and after it: the library is not asked to spend what is not there."""
-    monkeypatch.setattr(watchfiles_tree, "granted_watches", lambda: 3)
+    monkeypatch.setattr(watchfiles_tree, "affordable_watches", lambda: 3)
     witness = Witness(tmp_path, notifier=WatchfilesTree, sweep_seconds=0.5)
     async with witness.watching():
         assert witness.source.health.state == "healthy"
