@@ -18,10 +18,10 @@ from tests.receiver import Receiver
 GOOD, BAD = 95, 5
 EVENTS = ("import_job.partial_completed", "prompt_run.completed", "export.ready")
 IMPORTING = [
-    ("after", "windows.accept"),
-    ("before", "windows.close"),
-    ("after", "windows.close"),
-    ("before", "automations.scanned"),
+    ("after", "windows.accept_objects"),
+    ("before", "windows.close_due"),
+    ("after", "windows.close_due"),
+    ("before", "automations.record_scan"),
     ("before", "imports.finish_file"),
     ("after", "imports.finish_file"),
 ]

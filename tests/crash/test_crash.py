@@ -21,11 +21,11 @@ from tests.receiver import Receiver
 
 RANDOM_KILLS = 50
 COMMIT_POINTS = [
-    "declaring._declare",
-    "database.sweep",
-    "windows.accept",
-    "automations.scanned",
-    "windows.close",
+    "declaring._apply_all",
+    "database.requeue_overdue",
+    "windows.accept_objects",
+    "automations.record_scan",
+    "windows.close_due",
     "imports.finish_file",
     "runs.begin_item",
     "runs.finish_item",
@@ -44,55 +44,55 @@ ENGINE_POINTS = {
     ],
 }
 OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of the store meet them
-    "absences.accept",  # of what a person says is gone
-    "absences.bury",
-    "absences.found_again",
-    "absences.unbury",
-    "absences.judge",
-    "automations.put_scan_off",
-    "audit.keep_refusals",  # of refused requests: test_refusals counts what an outage holds up
-    "automations.scan_failed",
-    "automations.unheard",
-    "catalog.uploads_moved",  # at each start, to what holds already
-    "deliveries.put_back",  # of a machine that cannot send
+    "absences.accept_missing",  # of what a person says is gone
+    "absences.mark_gone",
+    "absences.clear_absences",
+    "absences.restore_versions",
+    "absences.record_missing",
+    "automations.postpone_scan",
+    "audit.store_refusals",  # of refused requests: test_refusals counts what an outage holds up
+    "automations.record_scan_failure",
+    "automations.bring_scans_forward",
+    "catalog.move_uploads",  # at each start, to what holds already
+    "deliveries.undo_attempt",  # of a machine that cannot send
     "exports.fail",
     "exports.retry",
-    "fetching.fetched",  # of files of other hosts: test_attachments dies at it
+    "fetching.note_fetched",  # of files of other hosts: test_attachments dies at it
     "imports.retry_file",
-    "ledger.observe",
+    "ledger.record_observations",
     "one_time.begin",  # of jobs that a person asks for: test_one_time dies at these
     "one_time.fail",
     "one_time.list_again",
     "one_time.seal",
-    "one_time.take",
-    "processor_states.nudge",  # of processors that are paused: test_pauses and test_shared_processors
+    "one_time.record_listed",
+    "processor_states.retry_waiting",  # of processors that are paused: test_pauses and test_shared_processors
     "processor_states.pause",
-    "processor_states.renew",
+    "processor_states.resume_reconfigured",
     "processor_states.resume",
-    "quarantine.keep",
-    "quotas.give_back",
+    "quarantine.keep_messages",
+    "quotas.return_lease",
     "retrying.take_up",  # of objects that their store did not give: test_troubles dies at these
-    "run_course.advance",  # of runs that a person asks for: the tests of the store take their steps one by one
+    "course.advance",  # of runs that a person asks for: the tests of the store take their steps one by one
     "runs.fail_item",
     "runs.retry_item",
-    "segment_retries.again",
+    "segment_retries.retry_later",
     "segment_retries.begin",
     "segment_retries.fail",
-    "shares.feed_again",
-    "stopping.tell_files",
-    "troubles.begin",
-    "troubles.give_back",
-    "troubles.leave",
-    "troubles.prune",
-    "troubles.put_off",
-    "troubles.wait",
-    "windows.acknowledge",
+    "fairness.feed_starving",
+    "cancellation.skip_files",
+    "unreadable.begin_try",
+    "unreadable.give_back",
+    "unreadable.drop_replaced",
+    "unreadable.prune",
+    "unreadable.put_off",
+    "unreadable.wait_for_store",
+    "windows.acknowledge_objects",
 }
 
 
 def test_every_commit_of_the_pipeline_is_a_point() -> None:
     source = Path(vvwatch.__file__).parent
-    text = "".join(path.read_text() for path in (source / "workflow").glob("*.py"))
+    text = "".join(path.read_text() for path in (source / "workflow").rglob("*.py"))
     written = {name for name in re.findall(r"database\.write\(\s*(\w+\.\w+)", text) if name[0] != "_"}
     assert written <= {*COMMIT_POINTS, *OFF_THE_WAY}
 

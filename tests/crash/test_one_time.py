@@ -77,9 +77,9 @@ def test_a_cancelled_job_killed_meanwhile_tells_every_file(daemon: Daemon, pictu
         producer.drop()
     with mortal(daemon, "before", "imports.finish_file") as asked:
         assert asked.call("POST", "/import-jobs", wanted(daemon))[0] == 202
-    with mortal(daemon, "before", "stopping.tell_files") as asked:
+    with mortal(daemon, "before", "cancellation.skip_files") as asked:
         asked.call("POST", f"/import-jobs/{job_of(asked)['job_id']}/cancel")
-    die_at(daemon, "after", "stopping.tell_files")
+    die_at(daemon, "after", "cancellation.skip_files")
     with daemon:
         wait_until(lambda: pending(daemon) == 0, "told")
         job = job_of(daemon)

@@ -41,7 +41,7 @@ usd_per_call = 0.01
 """
 POINTS = [
     *((moment, f"llm_calls.turn#{number}") for number in (1, 2, 4) for moment in ("before", "after")),
-    ("after", "journal.keep_plan"),
+    ("after", "journal.store_plan"),
     ("before", "runs.finish_item"),
     ("after", "runs.finish_item"),
 ]

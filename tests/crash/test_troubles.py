@@ -26,10 +26,10 @@ GOOD = 199 if os.environ.get("VVWATCH_FULL") else 39
 LOST = "first/lost.png"
 BOUND = '[imports]\nobject_seconds = "3s"\nretry_after = "1s"\nlongest_retry = "4s"\n'
 COMING = [
-    ("after", "troubles.begin"),
+    ("after", "unreadable.begin_try"),
     ("before", "retrying.take_up"),
     ("after", "retrying.take_up"),
-    ("after", "windows.accept"),
+    ("after", "windows.accept_objects"),
 ]
 
 

@@ -161,7 +161,7 @@ def test_kill_9_between_commit_and_acknowledgement_doubles_nothing(tmp_path: Pat
         for number in range(3):
             key = f"in/{moment} {number}.png"
             puts[key] = told.put(key, picture)
-        die_at(mortal, moment, "windows.accept")
+        die_at(mortal, moment, "windows.accept_objects")
     for key, put in puts.items():
         told.repeat(key, put, len(picture))
     with mortal:

@@ -289,7 +289,7 @@ async def test_a_test_without_an_answer_ends(
     connector = await api.connector()
     monkeypatch.setattr(storage, "check", silent)
     monkeypatch.setattr(connectors, "_MAX_TEST_SECONDS", 0.05)
-    assert "no answer" in (await api.post(f"/connectors/{connector}/test"))["error_message"]
+    assert "no response" in (await api.post(f"/connectors/{connector}/test"))["error_message"]
 
 
 async def test_what_is_changed_is_answered_and_the_rest_stays(api: Api, clock: FakeClock) -> None:
