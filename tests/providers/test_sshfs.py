@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 import anyio
 from vvwatch.clock import SystemClock
-from vvwatch.store import ownership
+from vvwatch.store.db import ownership
 from vvwatch.store.db.sqlite import SqliteDatabase
 ownership.BEAT_SECONDS = 0.2
 async def own():

@@ -375,7 +375,7 @@ async def test_the_identity_of_the_machine_is_not_extended_over_the_api(api: Api
     connector = await released(api, ambient=True)
     for change in ({"scopes": ["import", "export"]}, {"export_base_path": "out"}):
         error = await api.error("PATCH", f"/connectors/{connector}", 409, json=change)
-        assert "identity of this machine" in error["message"]
+        assert "machine's identity" in error["message"]
     await api.ask("PATCH", f"/connectors/{connector}", json={"name": "pond"})
     key = {name: S3[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
     await api.ask("PATCH", f"/connectors/{connector}", json={**key, "scopes": ["import", "export"]})

@@ -21,13 +21,13 @@ _CHILD: Final = """
 import json, resource, sys
 root = sys.argv[1]
 root in sys.path or sys.path.insert(0, root)
-from vvwatch.core.json_schemas import misfit
+from vvwatch.core.json_schemas import find_misfit
 from vvwatch.processors import sandbox
-sandbox.limit(resource.RLIMIT_AS, {memory_bytes})
-sandbox.limit(resource.RLIMIT_CPU, {cpu_seconds})
-sandbox.limit(resource.RLIMIT_FSIZE, 0)
-sandbox.enter()
-json.dump(misfit(*json.load(sys.stdin)), sys.stdout)
+sandbox.lower_limit(resource.RLIMIT_AS, {memory_bytes})
+sandbox.lower_limit(resource.RLIMIT_CPU, {cpu_seconds})
+sandbox.lower_limit(resource.RLIMIT_FSIZE, 0)
+sandbox.enter_sandbox()
+json.dump(find_misfit(*json.load(sys.stdin)), sys.stdout)
 """
 """Runs under the limits and the sandbox of a process that decodes media."""
 
