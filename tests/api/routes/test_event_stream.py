@@ -162,7 +162,7 @@ async def test_after_too_long_a_time_the_stream_says_that_something_is_missing(
     await database.write(lambda tx: tx.execute(sa.delete(events).where(events.c.id == first)).rowcount)
     async with listening(server.url, first) as listener:
         message = await listener.next()
-        assert (message.event, json.loads(message.data)["hint"][:4]) == ("reset", "look")
+        assert (message.event, json.loads(message.data)["hint"][:4]) == ("reset", "read")
         await database.write(tell, "c")
         assert json.loads((await listener.next_data()).data)["video_id"] == "c"
         assert listener.last_id != first
