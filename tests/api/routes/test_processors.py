@@ -112,7 +112,7 @@ async def test_a_paused_processor_says_why_and_goes_on_when_a_person_says_so(
 async def test_an_unknown_processor_is_not_found(api: Api) -> None:
     error = await api.error("POST", "/processors/nobody/resume", 404)
     assert error["code"] == "resource_processor_not_found"
-    assert error["details"]["hint"] == "there is: technical, other"
+    assert error["details"]["hint"] == "available: technical, other"
 
 
 async def attention(api: Api, kind: str) -> list[dict[str, Any]]:

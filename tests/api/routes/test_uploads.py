@@ -678,7 +678,7 @@ async def test_a_file_that_is_named_while_the_sweep_looks_stays(
             (root / job_id / "0" / "b.mp4").write_bytes(MOVIE)
 
     async def reading(fn: Any, *args: Any, **kwargs: Any) -> Any:
-        is_wanted = fn.__name__ == "wanted"
+        is_wanted = fn.__name__ == "list_needed_keys"
         if is_wanted and moment == "files":
             await held("files")
         found = await read(fn, *args, **kwargs)

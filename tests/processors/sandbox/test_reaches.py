@@ -154,8 +154,8 @@ def taken_over(request):
         pass
     return {"result": {"found": found, "still": still}}
 
-enter_sandbox, child.sandbox.enter = child.sandbox.enter, enter
-child._answer = taken_over
+enter_sandbox, child.sandbox.enter_sandbox = child.sandbox.enter_sandbox, enter
+child._answer_request = taken_over
 child.main()
 """
 )
@@ -277,7 +277,7 @@ async def test_without_landlock_nothing_but_new_files_is_open(
     shelf: Shelf, state: Path, port: int, tmp_path: Path, task: str, open_still: set[str]
 ) -> None:
     """An older kernel: the filter alone holds, and docs/operations.md says what it leaves."""
-    lacking = "child.sandbox.landlock.abi = lambda: 0\n"
+    lacking = "child.sandbox.landlock.landlock_version = lambda: 0\n"
 
     found, _ = await taken_over(task, shelf.usual("png"), state, port, tmp_path / "work", lacking)
 

@@ -20,7 +20,13 @@ pytestmark = pytest.mark.anyio
 
 ROOT = str(Path(vvwatch.__file__).parents[1])
 START = "import sys; sys.path.insert(0, sys.argv[1]); import vvwatch.processors.media.child as child; "
-OPEN = (sys.executable, "-I", "-c", f"{START}child.sandbox.enter = lambda folder: None; child.main()", ROOT)
+OPEN = (
+    sys.executable,
+    "-I",
+    "-c",
+    f"{START}child.sandbox.enter_sandbox = lambda folder: None; child.main()",
+    ROOT,
+)
 KINDS = (
     *("mp4", "mov", "mkv", "webm", "avi", "mxf", "ts", "mpg", "wmv", "flv"),
     *("wav", "mp3", "flac", "ogg", "aac", "png", "gif", "heic"),

@@ -120,7 +120,7 @@ async def test_an_overflow_is_noticed_and_made_good(memory: Path, monkeypatch: p
 
 def told_by(script: str, *arguments: str, prefix: Sequence[str] = ()) -> dict[str, Any]:
     """What a script beside this file prints as JSON."""
-    command = [*prefix, sys.executable, "-m", f"tests.sources.{script}", *arguments]
+    command = [*prefix, sys.executable, "-m", f"tests.providers.local.{script}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=50)
     assert done.returncode == 0, done.stderr
     came_to: dict[str, Any] = json.loads(done.stdout)
@@ -129,7 +129,7 @@ def told_by(script: str, *arguments: str, prefix: Sequence[str] = ()) -> dict[st
 
 def test_eadir_eacces_blinds_no_neighbour_and_is_watched_once_it_can_be_read(memory: Path) -> None:
     memory.chmod(0o777)
-    came_to = told_by("denied", str(memory))
+    came_to = told_by("denied_source", str(memory))
     assert came_to["state"] == "healthy"
     assert came_to["irregular"] == ["closed"]
     assert came_to["seen"] == ["closed/after.mp4", "closed/before.mp4", "open/after.mp4", "open/before.mp4"]

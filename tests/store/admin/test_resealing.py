@@ -38,14 +38,14 @@ RING = NEW + b"\n" + OLD
 HOOK = WebhookSpec("hook", "https://example.com/hook", ("export.ready",))
 TOKEN = "gAAAAA"  # how everything begins that Fernet has sealed
 SEALERS = {  # where something is sealed; whatever comes here must be in resealing.SEALED and in `furnish`
-    "api/connectors.py",
+    "api/routes/connectors.py",
     "daemon/declaring.py",
     "daemon/planning.py",  # in memory alone
-    "store/facts.py",
-    "store/fetching.py",
-    "store/receipts.py",
-    "store/sealing.py",
-    "store/webhooks.py",
+    "store/catalog/settings.py",
+    "store/imports/fetching.py",
+    "store/db/idempotency.py",
+    "store/db/sealing.py",
+    "store/delivery/webhooks.py",
 }
 
 

@@ -18,7 +18,7 @@ LACKING = (
     "{}\n"
     "trial.main()\n"
 )
-NO_LANDLOCK = "landlock.abi = lambda: 0"
+NO_LANDLOCK = "landlock.landlock_version = lambda: 0"
 NO_SECCOMP = "seccomp.is_available = lambda: False"
 
 

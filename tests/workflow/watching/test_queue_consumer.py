@@ -310,7 +310,7 @@ async def test_while_the_database_is_away_nothing_is_acknowledged(
     waiting = queue.send(created(storage.put("a.mp4", b"x")))
     queue.send(refusal=FOREIGN)
     async with running(make()) as consumer:
-        for transaction, left in (("keep", 2), ("accept", 1)):
+        for transaction, left in (("keep_messages", 2), ("accept_objects", 1)):
             before = len(queue.released)
             with database_away(database, transaction):
                 clock.advance(60)
