@@ -346,6 +346,7 @@ async def test_another_admin_key_has_an_entry_without_itself(components: Compone
     )
     assert len(await entries(components)) == before + 1
     assert [(row.resource_id, row.details) for row in rows] == [
-        ("key_admin", {"fields": ["digest", "key_prefix"]})
+        ("key_admin", {"name": "admin", "fields": ["digest", "key_prefix"]})
     ]
+    assert "7777" not in str(rows)
     assert "7777" not in str(rows)

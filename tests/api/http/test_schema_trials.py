@@ -19,7 +19,7 @@ from vvwatch.api.http import schema_trials
 __all__ = ["port", "shelf", "state"]
 pytestmark = pytest.mark.anyio
 
-VALIDATES = "misfit(*json.load(sys.stdin))"
+VALIDATES = "find_misfit(*json.load(sys.stdin))"
 CODE = schema_trials._CHILD.format(memory_bytes=1 << 30, cpu_seconds=5)
 
 
