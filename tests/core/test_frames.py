@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vvwatch.core.frames import frame_times
@@ -35,6 +35,7 @@ def test_what_has_no_length_has_one_moment() -> None:
     assert frame_times(0, 0, (), 0) == ()
 
 
+@example(0.0, 10.0, [5.0, 5.0, 5.0], 4)
 @given(
     st.floats(0, 1000),
     st.floats(0.001, 300),

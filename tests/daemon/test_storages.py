@@ -253,8 +253,11 @@ def test_credentials_that_another_key_has_sealed_are_waited_for(live: Live) -> N
 def test_what_is_not_installed_is_named_with_what_to_install(
     live: Live, monkeypatch: pytest.MonkeyPatch, provider: str, package: str
 ) -> None:
+    folder = sys.modules[f"vvwatch.providers.{provider}"]
     for name in list(sys.modules):
-        if name.startswith(f"vvwatch.providers.{provider}") and name != "vvwatch.providers.gcs.credentials":
+        parent, _, module = name.rpartition(".")
+        if parent == folder.__name__ and module != "credentials":
+            monkeypatch.setattr(folder, module, sys.modules[name])  # so that the end of the test restores it
             monkeypatch.delitem(sys.modules, name)
         if name == package or name.startswith(f"{package}."):
             monkeypatch.setitem(sys.modules, name, None)

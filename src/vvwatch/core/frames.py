@@ -34,8 +34,8 @@ def frame_times(start: float, end: float, shots: Sequence[float], most: int) -> 
 
 
 def _shots_within(start: float, end: float, shots: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the parts of [start, end) between shot changes; a sliver joins its neighbour."""
+    """Return the distinct parts of [start, end) between shot changes; a sliver joins its neighbour."""
     inner = shots[
         bisect_left(shots, start + _SHORTEST_SHOT_SECONDS) : bisect_right(shots, end - _SHORTEST_SHOT_SECONDS)
     ]
-    return list(pairwise([start, *inner, end]))
+    return list(pairwise([start, *dict.fromkeys(inner), end]))
