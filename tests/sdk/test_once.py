@@ -31,7 +31,7 @@ def listening_at(daemon: Daemon, port: int) -> Daemon:
 @pytest.mark.timeout(120)
 def test_a_lost_answer_is_given_again_by_the_next_life(portal: BlockingPortal, tmp_path: Path) -> None:
     port, daemon = free_port(), Daemon(tmp_path)
-    command = (str(Path(dying_daemon.__file__)), "after", "receipts.once")
+    command = (str(Path(dying_daemon.__file__)), "after", "idempotency.run_once")
     dying = listening_at(replace(daemon, command=command), port).start()
     twins = {
         kind: Twin(
