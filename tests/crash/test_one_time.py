@@ -18,7 +18,9 @@ from tests.daemon_process import Daemon, wait_until
 
 PROGRAM = Path(__file__).with_name("dying_daemon.py")
 POINTS = [
-    (moment, f"one_time.{name}") for name in ("begin", "record_listed", "seal") for moment in ("before", "after")
+    (moment, f"one_time.{name}")
+    for name in ("begin", "record_listed", "seal")
+    for moment in ("before", "after")
 ]
 STOPPED = 300
 

@@ -40,7 +40,11 @@ max_in_flight = 2
 usd_per_call = 0.01
 """
 POINTS = [
-    *((moment, f"llm_calls.process_batch#{number}") for number in (1, 2, 4) for moment in ("before", "after")),
+    *(
+        (moment, f"llm_calls.process_batch#{number}")
+        for number in (1, 2, 4)
+        for moment in ("before", "after")
+    ),
     ("after", "journal.store_plan"),
     ("before", "runs.finish_item"),
     ("after", "runs.finish_item"),

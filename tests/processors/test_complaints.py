@@ -71,6 +71,6 @@ def test_complaints_are_heard_from_before_the_media_is_opened(task: str) -> None
         "def open_media(*_):\n"
         "    raise SystemExit('vvwatch.processors.media.complaints' not in sys.modules)\n"
         "opening.open_media = open_media\n"
-        f"child._answer_request({{'task': {task!r}, 'fd': 0, 'limits': {{'max_pixels': 1, 'max_seconds': 1}}}})\n"
+        f"child._answer({{'task': {task!r}, 'fd': 0, 'limits': {{'max_pixels': 1, 'max_seconds': 1}}}})\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

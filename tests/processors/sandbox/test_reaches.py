@@ -155,7 +155,7 @@ def taken_over(request):
     return {"result": {"found": found, "still": still}}
 
 enter_sandbox, child.sandbox.enter_sandbox = child.sandbox.enter_sandbox, enter
-child._answer_request = taken_over
+child._answer = taken_over
 child.main()
 """
 )

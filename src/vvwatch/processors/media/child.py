@@ -65,7 +65,7 @@ def main() -> None:
     _set_limits(request["limits"], writes=request["task"] == "extract")
     try:
         _enter_sandbox(request)
-        answer = _answer_request(request)
+        answer = _answer(request)
     except MemoryError:
         # Raised when memory ran out; the frames that held it are gone here.
         answer = _error_fields(_memory_error(request["limits"]["memory_bytes"]))
@@ -93,7 +93,7 @@ def _enter_sandbox(request: dict[str, Any]) -> None:
     sandbox.enter_sandbox(Path.cwd() if extracts else None)
 
 
-def _answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     # Attached before anything is opened.
     from vvwatch.processors.media import complaints, opening  # noqa: F401, PLC0415
 
