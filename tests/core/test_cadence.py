@@ -68,8 +68,8 @@ def test_a_small_location_is_better_listed_in_full_more_often() -> None:
 def test_a_clock_that_was_set_back_and_a_resumption_make_a_full_listing_due() -> None:
     learnt, _ = after_full(Pace(60, 10, polls=True), NOW, 1_000, HOT)
     assert learnt.full_is_due(NOW - 1)
-    assert learnt.anew().full_is_due(NOW + 1)
-    assert learnt.anew().hot == HOT
+    assert learnt.restart().full_is_due(NOW + 1)
+    assert learnt.restart().hot == HOT
 
 
 def test_a_failure_is_paid_for_as_well() -> None:

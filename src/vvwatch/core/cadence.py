@@ -75,7 +75,7 @@ class ScanSchedule:
             "covered": self.covered,
         }
 
-    def anew(self) -> ScanSchedule:
+    def restart(self) -> ScanSchedule:
         """For an automation that stood still: its next listing is a full one, and like a first one."""
         return replace(self, full_at=None, next_full_at=None)
 

@@ -362,10 +362,10 @@ async def test_when_nothing_tells_of_changes_any_more_the_next_scan_does_not_wai
     await scan(database, watcher)
     jobs_of(database).take(Kind.SCAN)
     clock.advance(10)
-    await watcher.deaf("conn_elsewhere")
+    await watcher.on_queue_lost("conn_elsewhere")
     assert jobs_of(database).take(Kind.SCAN) == []
     watcher.listens = lambda _: False
-    await watcher.deaf("conn_in")
+    await watcher.on_queue_lost("conn_in")
     [job] = jobs_of(database).take(Kind.SCAN)
     assert job.run_at == pytest.approx(clock.now() + 50)
     await watcher.scan(job)

@@ -97,8 +97,8 @@ class Examination:
         """Return the subscription's faults; an `ok` when there is none."""
         found: list[Finding] = []
         if _topic_of(described) is None:
-            anew = self._command("create", "--topic=TOPIC --ack-deadline=60")
-            fix = f"{self._command('delete')} && {anew}"
+            recreate = self._command("create", "--topic=TOPIC --ack-deadline=60")
+            fix = f"{self._command('delete')} && {recreate}"
             found.append(Finding("queue", "problem", "its topic was deleted: nothing comes any more", fix))
         push = described.get("pushConfig")
         if isinstance(push, dict) and push.get("pushEndpoint"):

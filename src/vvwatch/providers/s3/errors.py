@@ -164,7 +164,7 @@ def _bucket_missing(refusal: _Refusal) -> StorageUnavailable:
 
 
 def _upload_missing(refusal: _Refusal) -> StorageUnavailable:
-    return StorageUnavailable(f"{refusal.what}: the store has dropped the upload", "it begins anew by itself")
+    return StorageUnavailable(f"{refusal.what}: the store has dropped the upload", "vvwatch starts it again")
 
 
 def _conflict(refusal: _Refusal) -> StorageError:

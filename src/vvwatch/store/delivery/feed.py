@@ -1,4 +1,4 @@
-"""Events in the order in which they are told; see `store.delivery.event_order` for why none is missed."""
+"""List events in the order of delivery; `store.db.event_order` explains why none is missed."""
 
 from __future__ import annotations
 

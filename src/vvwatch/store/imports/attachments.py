@@ -41,7 +41,7 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
     _refresh(tx, job_id, failed, refreshed or ())
     again = {
         "status": FileStatus.PENDING,
-        "version": "",  # it is fetched anew
+        "version": "",  # it is fetched again
         "attempts": 0,
         "reason": None,
         "message": None,

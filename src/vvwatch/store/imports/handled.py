@@ -1,4 +1,4 @@
-"""What was tried again after it failed: it needs nobody any more, until it fails anew."""
+"""Retried failures need nobody, until they fail again."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _restart_import(tx: Tx, row: ImportAutomation) -> ImportAutomation:
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
         return get_import(tx, row.index_id)
-    tx.update(import_automations, row.id, cadence=ScanSchedule.of(row.cadence).anew().document())
+    tx.update(import_automations, row.id, cadence=ScanSchedule.of(row.cadence).restart().document())
     tx.nudge(Kind.SCAN, row, tx.now)
     waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
     if waiting is not None:

@@ -153,14 +153,14 @@ def _map_missing_since(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
 
 def _list_gone(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
     table = tombstones
-    graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
+    ended = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
     lives = [
         replace(
             _read_version(tx, scope_id, key, row.version, row.window_seq),
             gone_at=row.gone_at,
             proof=row.proof,
         )
-        for row in tx.all(graves.order_by(table.c.gone_at, table.c.window_seq))
+        for row in tx.all(ended.order_by(table.c.gone_at, table.c.window_seq))
     ]
     return sorted(lives, key=lambda life: (life.gone_at, _first_known_at(life)))
 

@@ -126,7 +126,7 @@ class Exports:
                 self._path(export.id, number).unlink()
             raise Conflict(
                 f"the document of export {export.id!r} is gone",
-                "it is not in this node's state directory, and the results have changed since; export anew",
+                "it is not in this node's state directory, and the results have changed since; export again",
             )
 
     async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:

@@ -195,8 +195,8 @@ def describe_webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
     disabled = row.status == "disabled"
     cause = f": {row.last_error}" if row.last_error else ""
     what = f"{row.name!r} failed {several}{' and is disabled' if disabled else ''}{cause}"
-    anew = "reload the configuration" if row.declared else "set its status to active"
-    return what, f"{webhook_advice(row.last_error or '')}{f', then {anew}' if disabled else ''}"
+    then = "reload the configuration" if row.declared else "set its status to active"
+    return what, f"{webhook_advice(row.last_error or '')}{f', then {then}' if disabled else ''}"
 
 
 _ADVICE: Final = (

@@ -85,7 +85,7 @@ class Subscriptions:
         return running is not None and running.at_work.health.state == "healthy"
 
     def renew(self) -> None:
-        """Open every queue anew: what they are reached by may have changed."""
+        """Reopen every queue: its address or credentials may have changed."""
         self._era += 1
         self._followed = None
 
@@ -182,7 +182,7 @@ class Subscriptions:
         """Let listings come as often as without the queue, where it does not tell; False: not now."""
         try:
             if health.state in _BAD:
-                await self._watcher.deaf(connector_id)
+                await self._watcher.on_queue_lost(connector_id)
         except StoreUnavailable:
             return False
         return True

@@ -201,7 +201,7 @@ class Watcher:
             duration_seconds=round(self._clock.monotonic() - tally.started, 3),
         )
 
-    async def deaf(self, connector_id: str) -> None:
+    async def on_queue_lost(self, connector_id: str) -> None:
         """Events tell nothing of the connector any more: what they would have told is listed as soon as without."""
         await self._database.write(automations.bring_scans_forward, connector_id)
 
@@ -249,7 +249,7 @@ class Watcher:
         return there
 
     async def _watch(self, row: ImportAutomation, connector: Connector) -> WatchState:
-        """The automation's watched state, made anew when its settings changed."""
+        """The automation's watched state, rebuilt when its settings changed."""
         known = self._watched.get(row.id)
         if known is not None and known.is_of(row, connector):
             known.row = row
@@ -321,7 +321,7 @@ class Watcher:
             _restart_settling(watched, due, None if done else now)
 
     def forget(self) -> None:
-        """Take every automation's connector and settings anew at its next look."""
+        """Take every automation's connector and settings again at its next look."""
         self._watched.clear()
 
 
