@@ -2,44 +2,142 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import anyio
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from vvwatch.daemon.state import list_watched, measure_work
 from vvwatch.daemon.wiring import Components
-from vvwatch.errors import StoreUnavailable, VvwatchError
+from vvwatch.errors import StoreUnavailable
 from vvwatch.notify import Notifier
 from vvwatch.store.db.database import Traffic
+from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.upkeep.deletions import DeletionWorker
 from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruner, requeue_work
 
 _REQUEUE_SECONDS = 60.0
-_DELETING_SECONDS = 1.0
-_ORPHANS_SECONDS = 3600.0
 _FIRST_REQUEUE_SECONDS = GRACE_SECONDS + 1
-_MEASURE_SECONDS = 15
-_PRUNE_SECONDS = 3600
+_MEASURE_SECONDS = 15.0
+_DELETE_SECONDS = 1.0
+_ORPHANS_SECONDS = 3600.0
+_PRUNE_SECONDS = 3600.0
 _FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune together
+
+logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # the calendar reports failures itself
+
+
+class Calendar:
+    """Runs chores at intervals on APScheduler; a chore that is still under way is not started twice.
+
+    A chore that raises is reported as `task.failed` under its name, and runs again at its next time. Nothing durable
+    depends on the calendar.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC",
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        self._scheduler.add_listener(self._report, EVENT_JOB_ERROR)
+
+    def add(
+        self, name: str, chore: Callable[[], Awaitable[object]], every_seconds: float, first_seconds: float
+    ) -> None:
+        """Run `chore` in `first_seconds`, and every `every_seconds` from then on."""
+        first = datetime.now(UTC) + timedelta(seconds=first_seconds)
+        trigger = IntervalTrigger(seconds=every_seconds, timezone="UTC")
+        # A start date of the trigger would not do: one that has just passed counts from the next interval.
+        self._scheduler.add_job(chore, trigger, id=name, next_run_time=first)
+
+    def run_now(self, name: str) -> None:
+        """Run a chore at once, whenever it was due."""
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+    def follow_clock(self) -> None:
+        """Run what is due later than its interval allows: the wall clock was set back."""
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time - datetime.now(UTC) > job.trigger.interval:
+                self.run_now(job.id)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the chores until the block ends; those under way are cancelled."""
+        self._scheduler.start()
+        try:
+            yield
+        finally:
+            self._scheduler.shutdown(wait=False)
+
+    def _report(self, event: JobExecutionEvent) -> None:
+        self._telemetry.emit("task.failed", task=event.job_id, error=event.exception)
+
+
+async def requeue_periodically(components: Components, calendar: Calendar) -> None:
+    """Requeue overdue work by the monotonic clock, which also repairs schedules after a clock change.
+
+    This one is not on the calendar: APScheduler goes by the wall clock, and waits when that is set back.
+    """
+    seconds = _FIRST_REQUEUE_SECONDS
+    while True:
+        await components.clock.sleep(seconds)
+        calendar.follow_clock()
+        try:
+            await requeue_work(components.database, components.sink, components.telemetry)
+        except Exception as error:  # noqa: BLE001  # a failed pass must not end a daemon that works
+            components.telemetry.emit("task.failed", task="requeue", error=error)
+        seconds = _REQUEUE_SECONDS
+
+
+def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Event) -> Calendar:
+    """Return the calendar of this process: measuring, pruning, deletions, and removal of orphaned files.
+
+    Orphans are files that no row names: leftovers of a crash, and of what other nodes deleted.
+    """
+    calendar = Calendar(components.telemetry)
+    traffic = Traffic()
+    pruner = Pruner(
+        components.database, components.engine.prune, components.clock, components.telemetry, stopping.is_set
+    )
+    worker = DeletionWorker(components.database, components.clock, components.telemetry, stopping.is_set)
+
+    async def measure() -> None:
+        await _measure_daemon(components, notifier, traffic)
+
+    async def prune() -> None:
+        await pruner.run(components.config.retention)
+
+    async def delete() -> None:
+        if await worker.run():
+            calendar.run_now("orphaned uploads")
+            calendar.run_now("orphaned exports")
+
+    calendar.add("measure", measure, _MEASURE_SECONDS, _MEASURE_SECONDS)
+    calendar.add("retention", prune, _PRUNE_SECONDS, random.uniform(*_FIRST_PRUNE_SECONDS))  # noqa: S311  # no secret
+    calendar.add("deletions", delete, _DELETE_SECONDS, 0)
+    calendar.add("orphaned uploads", components.uploads.sweep, _ORPHANS_SECONDS, 0)
+    calendar.add("orphaned exports", components.exports.sweep, _ORPHANS_SECONDS, 0)
+    return calendar
 
 
 async def _measure_daemon(components: Components, notifier: Notifier, before: Traffic) -> None:
-    told = {label: components.telemetry.told_of(label) for label in ("automation", "connector")}
+    reported = {label: components.telemetry.told_of(label) for label in ("automation", "connector")}
     try:
         await components.database.check()
         figures = await measure_work(components)
         there = await list_watched(components)
-    except StoreUnavailable as error:
-        components.telemetry.emit("task.failed", task="measure", error=error)
+    except StoreUnavailable:
         notifier.status("the database does not work")
-        return
-    for label, names in told.items():
+        raise
+    for label, names in reported.items():
         components.telemetry.forget(label, names - there[label])
     since = components.database.traffic.since(before)
     before.transactions, before.reruns = (
@@ -48,79 +146,3 @@ async def _measure_daemon(components: Components, notifier: Notifier, before: Tr
     )
     components.telemetry.emit("daemon.measured", **figures, **asdict(since))
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
-
-
-async def requeue_periodically(components: Components) -> None:
-    """Requeue overdue work by the monotonic clock, which also repairs schedules after a clock change."""
-    seconds = _FIRST_REQUEUE_SECONDS
-    while True:
-        await components.clock.sleep(seconds)
-        try:
-            await requeue_work(components.database, components.sink, components.telemetry)
-        except Exception as error:  # noqa: BLE001  # a sweep that broke must not end a daemon that works
-            components.telemetry.emit("task.failed", task="sweep", error=error)
-        seconds = _REQUEUE_SECONDS
-
-
-async def delete_periodically(components: Components, stopping: anyio.Event) -> None:
-    """Carry out deletions, including those that a stop interrupted."""
-    deleting = DeletionWorker(components.database, components.clock, components.telemetry, stopping.is_set)
-    while True:
-        try:
-            gone = await deleting.run()
-        except StoreUnavailable as error:
-            components.telemetry.emit("task.failed", task="deletions", error=error)
-        else:
-            if gone:
-                await _remove_orphans(components)
-        await components.clock.sleep(_DELETING_SECONDS)
-
-
-async def remove_orphans_periodically(components: Components) -> None:
-    """Remove files that no row names: leftovers of a crash, and of what other nodes deleted."""
-    while True:
-        await _remove_orphans(components)
-        await components.clock.sleep(_ORPHANS_SECONDS)
-
-
-async def _remove_orphans(components: Components) -> None:
-    for name, sweep in (("uploads", components.uploads.sweep), ("exports", components.exports.sweep)):
-        try:
-            await sweep()
-        except (VvwatchError, OSError) as error:
-            components.telemetry.emit("task.failed", task=f"clearing of {name}", error=error)
-
-
-@asynccontextmanager
-async def run_calendar(
-    components: Components, notifier: Notifier, stopping: anyio.Event
-) -> AsyncIterator[None]:
-    """Run process-local chores on APScheduler's calendar; nothing durable depends on them."""
-    pruning = Pruner(
-        components.database, components.engine.prune, components.clock, components.telemetry, stopping.is_set
-    )
-
-    async def prune() -> None:
-        await pruning.run(components.config.retention)
-
-    scheduler = AsyncIOScheduler(
-        timezone="UTC",
-        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-    )
-    first_prune = random.uniform(*_FIRST_PRUNE_SECONDS)  # noqa: S311  # no secret
-    scheduler.add_job(
-        _measure_daemon,
-        _interval_trigger(_MEASURE_SECONDS, _MEASURE_SECONDS),
-        args=(components, notifier, Traffic()),
-    )
-    scheduler.add_job(prune, _interval_trigger(_PRUNE_SECONDS, first_prune))
-    scheduler.start()
-    try:
-        yield
-    finally:
-        scheduler.shutdown(wait=False)
-
-
-def _interval_trigger(seconds: float, first_seconds: float) -> IntervalTrigger:
-    first = datetime.now(UTC) + timedelta(seconds=first_seconds)
-    return IntervalTrigger(seconds=seconds, start_date=first, timezone="UTC")

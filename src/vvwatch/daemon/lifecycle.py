@@ -21,12 +21,7 @@ from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.admin_key import note_key_source
-from vvwatch.daemon.chores import (
-    delete_periodically,
-    remove_orphans_periodically,
-    requeue_periodically,
-    run_calendar,
-)
+from vvwatch.daemon.chores import plan_chores, requeue_periodically
 from vvwatch.daemon.declaring import apply_declarations
 from vvwatch.daemon.files import own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
@@ -150,10 +145,8 @@ class Supervisor:
         where = server_address(listener, tls)
         app = await anyio.to_thread.run_sync(build_app, components, self._state, where)
         web = WebServer(app, listener, tls, components.connections, components.config.api.trusted_proxies)
-        async with (
-            anyio.create_task_group() as tasks,
-            run_calendar(components, self._notifier, self._stopping),
-        ):
+        calendar = plan_chores(components, self._notifier, self._stopping)
+        async with anyio.create_task_group() as tasks, calendar.running():
             tasks.start_soon(self._signals, tasks.cancel_scope, app)
             async with anyio.create_task_group() as watching:
                 await watching.start(components.subscriptions.run)
@@ -164,10 +157,8 @@ class Supervisor:
                 self._ready(where)
                 await report_nothing_watched(components, self._options.announce)
                 tasks.start_soon(self._keep_alive)
-                tasks.start_soon(requeue_periodically, components)
+                tasks.start_soon(requeue_periodically, components, calendar)
                 tasks.start_soon(components.refused.run)
-                tasks.start_soon(delete_periodically, components, self._stopping)
-                tasks.start_soon(remove_orphans_periodically, components)
                 if components.config.replicated:
                     tasks.start_soon(self._be_seen, where)
                 if self._options.once:
