@@ -9,18 +9,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-READER = ROOT / "src/vvwatch/workflow/watching/watch_state.py"
+READERS = {
+    "workflow/watching/watch_state.py": ("self.row.process_existing", "proces_existing"),
+    "workflow/pipeline/deliveries.py": ("work.delivery.attempts", "atempts"),
+}
+"""Modules, a field that each reads, and a misspelling of it."""
 
 
 @pytest.mark.timeout(300)
 def test_a_misspelt_field_of_a_row_fails_the_type_check(tmp_path: Path) -> None:
-    text = READER.read_text()
-    assert "self.row.process_existing" in text
-    copy = tmp_path / "misspelt.py"
-    copy.write_text(text.replace("self.row.process_existing", "self.row.proces_existing"))
+    copies = []
+    for number, (name, (read, misspelt)) in enumerate(READERS.items()):
+        text = (ROOT / "src/vvwatch" / name).read_text()
+        assert read in text
+        copies.append(tmp_path / f"misspelt_{number}.py")
+        copies[-1].write_text(text.replace(read, f"{read.rpartition('.')[0]}.{misspelt}", 1))
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", str(copy)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mypy", *map(str, copies)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    [error] = [line for line in checked.stdout.splitlines() if "error:" in line]
-    assert '"proces_existing"' in error
-    assert error.endswith("[attr-defined]")
+    errors = {line for line in checked.stdout.splitlines() if "error:" in line}
+    assert all(error.endswith("[attr-defined]") for error in errors)
+    for copy, (_, misspelt) in zip(copies, READERS.values(), strict=True):
+        [_] = [error for error in errors if f'"{misspelt}"' in error and copy.name in error]

@@ -26,6 +26,7 @@ from vvwatch.store.delivery.deliveries import AttemptResult, EndedAttempt
 from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import import_jobs, media
@@ -94,7 +95,7 @@ async def told(database: Database, clock: FakeClock, storage: FakeStorage) -> St
     return Story(automation.id, job.id, video.id, job.run_id, export_id, webhook.id)
 
 
-async def _webhook(database: Database) -> sa.Row[Any]:
+async def _webhook(database: Database) -> Webhook:
     box = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
     spec = WebhookSpec("hook", "https://example.com/hook", EVENTS, metadata={"team": "red"})
     return await database.write(webhooks.declare, box, "wh_hook", spec, SECRET, PUBLIC_ONLY)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from tests.api.asking import ADMIN_KEY, Api, client_of
 from tests.api.story import INDEX, Story, deliver
@@ -18,6 +17,7 @@ from vvwatch.core.networks import PRIVATE, AddressPolicy
 from vvwatch.ports import Kind, Reply
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.schema import deliveries, webhooks
 
 pytestmark = pytest.mark.anyio
@@ -331,7 +331,7 @@ async def test_a_test_says_what_came_of_it(
     path = f"/webhooks/{made['webhook_id']}"
     tested: list[str] = []
 
-    async def test(webhook: sa.Row[Any]) -> Reply:
+    async def test(webhook: Webhook) -> Reply:
         tested.append(webhook.id)
         return reply
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import anyio
 import asyncpg
 import pytest
@@ -29,8 +26,7 @@ def tell(tx: Tx, *subjects: str) -> None:
 
 
 async def told(database: Database, after: Position = FIRST, limit: int = 100) -> list[str]:
-    rows: Sequence[sa.Row[Any]] = await database.read(feed.list_after, after, limit)
-    return [row.data["video_id"] for row in rows]
+    return [row.data["video_id"] for row in await database.read(feed.list_after, after, limit)]
 
 
 async def test_events_are_told_in_the_order_of_commits_and_within_one_as_they_were_announced(

@@ -340,8 +340,7 @@ async def test_an_export_tells_what_the_run_cost_and_a_later_retry_changes_nothi
     def told(tx: Tx) -> dict[str, Any]:
         made = {"export_type": "prompt_run", "target_id": stage.run_id, "run_id": stage.run_id}
         tx.insert(exports, id="exp_1", **made, created_at=tx.now)
-        export = tx.execute(sa.select(exports).where(exports.c.id == "exp_1")).one()
-        [run] = export_store.list_runs(tx, export)
+        [run] = export_store.list_runs(tx, export_store.get(tx, "exp_1"))
         found: dict[str, Any] = artifact.run_document(run)["cost"]
         return found
 

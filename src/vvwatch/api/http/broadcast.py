@@ -10,16 +10,16 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
-import sqlalchemy as sa
 
 from vvwatch.api.http.errors import ApiError
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.signals import Signal
 from vvwatch.store.delivery import feed
 from vvwatch.store.delivery.feed import FIRST, Position, Tail, position_of
+from vvwatch.store.models.delivery import Event
 
 _POLL_SECONDS: Final = 1.0
 _FAST_POLL_SECONDS: Final = 0.2  # while a running transaction holds events back
@@ -34,7 +34,7 @@ class Broadcast:
         self._most_per_key = most_per_key
         self._listeners = Counter[str]()
         self._reader: asyncio.Task[None] | None = None
-        self._recent: deque[sa.Row[Any]] = deque(maxlen=_MAX_REMEMBERED)
+        self._recent: deque[Event] = deque(maxlen=_MAX_REMEMBERED)
         self._since: Position | None = None  # `_recent` holds all events after it; None: not known yet
         self._moved = Signal()
         self.closed = False
@@ -67,7 +67,7 @@ class Broadcast:
                 self._reader.cancel()
                 self._forget()
 
-    async def following(self, database: Database, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
+    async def following(self, database: Database, after: Position, limit: int) -> Sequence[Event]:
         """Return the next events after `after`, at most `limit`."""
         if self._since is None or after < self._since:
             return await database.read(feed.list_after, after, limit)

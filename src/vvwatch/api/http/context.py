@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
@@ -20,6 +19,7 @@ from vvwatch.ports.processing import Processor
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.delivery import Export, Webhook
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.uploads import Uploads
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
@@ -72,7 +72,7 @@ def no_queue(_connector: Connector) -> EventQueue | None:
     return None
 
 
-async def no_test(_webhook: sa.Row[Any]) -> Reply:
+async def no_test(_webhook: Webhook) -> Reply:
     """Send nothing."""
     return Reply(None, "", "this server sends nothing", 0.0)
 
@@ -93,7 +93,7 @@ class ApiContext:
     clock: Clock
     box: SecretBox
     storages: Callable[[Connector], Storage]
-    document: Callable[[sa.Row[Any], int], Awaitable[Path]]
+    document: Callable[[Export, int], Awaitable[Path]]
     processors: Mapping[str, Processor]
     settings: ApiSettings
     status: Callable[[], Awaitable[dict[str, Any]]]
@@ -106,7 +106,7 @@ class ApiContext:
     budgets: Budgets = NO_BUDGETS
     queues: Callable[[Connector], EventQueue | None] = no_queue
     calls_in_flight: Callable[[], dict[str, int]] = dict
-    test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test
+    test_webhook: Callable[[Webhook], Awaitable[Reply]] = no_test
 
     async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import anyio
-import sqlalchemy as sa
 from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Send
@@ -30,6 +29,7 @@ from vvwatch.core.keys import Scope
 from vvwatch.errors import InvalidInput, VvwatchError
 from vvwatch.store.delivery import feed
 from vvwatch.store.delivery.feed import FIRST, position_of
+from vvwatch.store.models.delivery import Event
 
 router = resource_router("events")
 
@@ -63,8 +63,8 @@ class _EventFilter:
     video_ids: frozenset[str]
     event_types: frozenset[str]
 
-    def covers(self, row: sa.Row[Any]) -> bool:
-        """Return whether the event of this row passes the filter."""
+    def covers(self, row: Event) -> bool:
+        """Return whether this event passes the filter."""
         data = row.data or {}
         return (
             (not self.event_types or row.type in self.event_types)
@@ -212,11 +212,11 @@ class _Stream:
         return b"event: reset\n" + self._id() + b"data: %s\n\n" % canonical_json(said)
 
 
-def _to_lines(row: sa.Row[Any]) -> bytes:
+def _to_lines(row: Event) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (row.id.encode(), canonical_json(to_response(row).model_dump()))
 
 
-def to_response(row: sa.Row[Any]) -> StreamedEvent:
+def to_response(row: Event) -> StreamedEvent:
     """Return the event as a response."""
     data = row.data or {}
     return StreamedEvent(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-import sqlalchemy as sa
 from fastapi import Query, Request, Response
 from pydantic import Field
 
@@ -19,10 +18,10 @@ from vvwatch.api.routes.segments import Id
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.store.db.database import Tx
-from vvwatch.store.delivery import export_queries
 from vvwatch.store.delivery import exports as export_store
 from vvwatch.store.delivery.exports import Destination
 from vvwatch.store.imports import retrying
+from vvwatch.store.models.delivery import Export as ExportRow
 
 router = resource_router("exports")
 
@@ -122,7 +121,7 @@ class DownloadUrl(Resource):
     download_url: str | None
 
 
-def to_response(row: sa.Row[Any]) -> Export:
+def to_response(row: ExportRow) -> Export:
     """Return the export as a response."""
     downloadable = _is_downloadable(row)
     return Export.of(
@@ -136,16 +135,16 @@ def to_response(row: sa.Row[Any]) -> Export:
     )
 
 
-def _is_downloadable(row: sa.Row[Any]) -> bool:
+def _is_downloadable(row: ExportRow) -> bool:
     done = row.status == ExportStatus.COMPLETED and row.queue_status == QueueStatus.SUCCEEDED
     return bool(done and row.destination_type == "download")
 
 
-def _download_path(row: sa.Row[Any]) -> str:
+def _download_path(row: ExportRow) -> str:
     return f"{PREFIX}/exports/{quote(row.id, safe='')}/download"
 
 
-def _to_parts(row: sa.Row[Any]) -> list[ExportPart]:
+def _to_parts(row: ExportRow) -> list[ExportPart]:
     whole = {"size_bytes": row.file_size_bytes or 0, "sha256": row.sha256 or ""}
     return [
         ExportPart(number=number, download_url=f"{_download_path(row)}?part={number}", **part)
@@ -153,7 +152,7 @@ def _to_parts(row: sa.Row[Any]) -> list[ExportPart]:
     ]
 
 
-def _to_params(row: sa.Row[Any]) -> ExportParams:
+def _to_params(row: ExportRow) -> ExportParams:
     restricted = row.export_type == "index" and row.run_id is not None
     return ExportParams.of(row, prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids)
 
@@ -173,20 +172,20 @@ async def export_prompt_run(once: Idempotent, run_id: str, body: ExportBody | No
     return await once(lambda tx: _to_created(export_store.request_run(tx, run_id, to)))
 
 
-def _to_created(row: sa.Row[Any]) -> CreatedExport:
+def _to_created(row: ExportRow) -> CreatedExport:
     return CreatedExport(export_id=row.id, status=row.status)
 
 
 @router.get("/exports")
 async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
     """List exports, newest first."""
-    return [to_response(row) for row in await context.database.read(export_queries.list_newest, limit)]
+    return [to_response(row) for row in await context.database.read(export_store.list_newest, limit)]
 
 
 @router.get("/exports/{export_id}")
 async def get_export(context: Context, export_id: str) -> Export:
     """Return an export."""
-    return to_response(await context.database.read(export_queries.get, export_id))
+    return to_response(await context.database.read(export_store.get, export_id))
 
 
 _Part = Query(ge=1, description="the part, of a document in several")
@@ -205,7 +204,7 @@ async def download_export(
     token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # checked by the route's guard
 ) -> Response:
     """Download a completed export that is not delivered to a connector: the whole document, or one part."""
-    row = await context.database.read(export_queries.get, export_id)
+    row = await context.database.read(export_store.get, export_id)
     if not _is_downloadable(row):
         raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not_ready(row))
     found = _to_parts(row)
@@ -220,7 +219,7 @@ async def download_export(
     return StreamedFile(file_chunks(path), found[part - 1].size_bytes, headers)
 
 
-def _why_not_ready(row: sa.Row[Any]) -> str:
+def _why_not_ready(row: ExportRow) -> str:
     if row.destination_type == "connector":
         return f"it is delivered to connector {row.destination_connector_id}: see its destination_uri"
     return f"it is {row.status}: wait until it completes"
@@ -233,7 +232,7 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
     It is null if the export has not completed or is delivered to a connector, or if the URL would use plain http: see
     `[api] download_urls`.
     """
-    row = await context.database.read(export_queries.get, export_id)
+    row = await context.database.read(export_store.get, export_id)
     origin = secure_origin(request) if _is_downloadable(row) else None
     return DownloadUrl(
         export_id=row.id,
@@ -257,4 +256,4 @@ async def retry_export(once: Idempotent, export_id: str) -> Response:
 
 def _retry(tx: Tx, export_id: str) -> Export:
     retrying.retry_export(tx, export_id)
-    return to_response(export_queries.get(tx, export_id))
+    return to_response(export_store.get(tx, export_id))

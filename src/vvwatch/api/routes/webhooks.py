@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -16,10 +15,11 @@ from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, to_iso
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, build_envelope
 from vvwatch.store.db.database import Tx
-from vvwatch.store.delivery import delivery_queries, webhooks
-from vvwatch.store.delivery.delivery_queries import DeliveryView
-from vvwatch.store.delivery.webhooks import WebhookSpec
+from vvwatch.store.delivery import webhooks
+from vvwatch.store.delivery.webhooks import DeliveryView, WebhookSpec
 from vvwatch.store.imports import retrying
+from vvwatch.store.models.delivery import DeliveryAttempt
+from vvwatch.store.models.delivery import Webhook as WebhookRow
 from vvwatch.workflow.pipeline.deliveries import describe_failure
 
 router = resource_router("webhooks")
@@ -143,7 +143,7 @@ class Deleted(Resource):
     status: str
 
 
-def _to_webhook(row: sa.Row[Any]) -> Webhook:
+def _to_webhook(row: WebhookRow) -> Webhook:
     return Webhook.of(row, webhook_id=row.id)
 
 
@@ -158,7 +158,7 @@ def _delivery_fields(view: DeliveryView) -> dict[str, Any]:
     }
 
 
-def _to_attempt(row: sa.Row[Any]) -> Attempt:
+def _to_attempt(row: DeliveryAttempt) -> Attempt:
     return Attempt.of(row, attempt_id=f"{row.delivery_id}-{row.number}")
 
 
@@ -176,7 +176,7 @@ async def list_events() -> list[str]:
 @router.get("/webhooks/deliveries/{delivery_id}")
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     """Return a delivery with its attempts."""
-    return _with_attempts(await context.database.read(delivery_queries.get_view, delivery_id))
+    return _with_attempts(await context.database.read(webhooks.get_delivery, delivery_id))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
@@ -187,7 +187,7 @@ async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
 
 def _retry(tx: Tx, delivery_id: str) -> WholeDelivery:
     retrying.retry_delivery(tx, delivery_id)
-    return _with_attempts(delivery_queries.get_view(tx, delivery_id))
+    return _with_attempts(webhooks.get_delivery(tx, delivery_id))
 
 
 @router.post("/webhooks", status_code=201, response_model=NewWebhook)
@@ -260,7 +260,7 @@ async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> 
 @router.post("/webhooks/{webhook_id}/test", response_model=Tested)
 async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> Response:
     """Send a signed test event now and return the result. Works for paused webhooks too."""
-    found: list[sa.Row[Any]] = []
+    found: list[WebhookRow] = []
 
     def looked(tx: Tx) -> Tested:
         found.append(webhooks.get(tx, webhook_id))
@@ -286,5 +286,5 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[WebhookDelivery]:
     """List a webhook's deliveries, newest first."""
-    found = await context.database.read(delivery_queries.list_newest, webhook_id, status, limit)
+    found = await context.database.read(webhooks.list_deliveries, webhook_id, status, limit)
     return [WebhookDelivery.of(view.delivery, **_delivery_fields(view)) for view in found]

@@ -12,6 +12,7 @@ from vvwatch.store.admin import audit, shortages
 from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, StoredScanReport, Window
 from vvwatch.store.runs import processor_queries
 from vvwatch.store.schema import (
@@ -59,7 +60,7 @@ class State:
     runs: UnderWay
     exports: UnderWay
     failures: Failures
-    webhooks: Sequence[sa.Row[Any]]
+    webhooks: Sequence[Webhook]
     processors: processor_queries.Blocked
     shortages: Sequence[shortages.WaitingWork]
     bad_keys: Sequence[audit.BadKeys]
@@ -89,10 +90,10 @@ def read_state(tx: Tx, since: float) -> State:
     )
 
 
-def list_troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_troubled_webhooks(tx: Tx) -> list[Webhook]:
     """Return webhooks whose last attempts failed."""
     wanted = webhooks.c.failure_count > 0, webhooks.c.status != "deleted"
-    return tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id))
+    return models_of(Webhook, tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id)))
 
 
 def _automations(tx: Tx) -> list[NamedAutomation]:

@@ -19,6 +19,8 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.queues import queue_name
+from vvwatch.store.db.typed import Model, first_of, model_of
+from vvwatch.store.models.delivery import Delivery, Event, Webhook
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
 
 SHARE: Final = 32
@@ -36,9 +38,9 @@ _PROBE_SECONDS: Final = 30.0  # for so long nobody else asks a receiver that one
 class DeliveryWork:
     """One attempt to make."""
 
-    delivery: sa.Row[Any]
-    event: sa.Row[Any]
-    webhook: sa.Row[Any]
+    delivery: Delivery
+    event: Event
+    webhook: Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class AttemptResult:
     duration_seconds: float
 
 
-def create_delivery(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
+def create_delivery(tx: Tx, webhook: Webhook, event_id: str, about: str) -> None:
     """A delivery of the event to the webhook, still to be fed. `about` is the object it tells of, '' for none."""
     before = _lock_last_unfinished(tx, webhook.id, about)
     tx.insert(
@@ -66,7 +68,7 @@ def create_delivery(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> 
     )
 
 
-def feed_webhook(tx: Tx, webhook: sa.Row[Any]) -> None:
+def feed_webhook(tx: Tx, webhook: Webhook) -> None:
     """Put the next deliveries of an active webhook, up to its share, oldest first."""
     if webhook.status != "active":
         return
@@ -93,7 +95,7 @@ def _enqueue(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
     tx.jobs += [Job(Kind.DELIVERY, ref, revision, at, queue=queue) for ref, revision in revisions]
 
 
-def _count_room(tx: Tx, webhook: sa.Row[Any]) -> int:
+def _count_room(tx: Tx, webhook: Webhook) -> int:
     next_at = deliveries.c.next_at
     due = sa.func.count(sa.case((next_at <= tx.now + _SOON_SECONDS, 1))).label("busy")
     in_hand = sa.select(due, sa.func.count().label("held")).where(
@@ -114,15 +116,15 @@ def _select_waiting(webhook_id: str) -> sa.Select[Any]:
     return sa.select(table.c.id, table.c.revision).where(*waits, ~table.c.held).order_by(table.c.id)
 
 
-def _find_unfinished(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+def _find_unfinished(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> Delivery | None:
     if not about:
         return None
     table = deliveries
     same = table.c.webhook_id == webhook_id, table.c.about == about, table.c.completed_at.is_(None)
-    return tx.first(sa.select(table.c.id, table.c.place, table.c.held).where(*same).order_by(order).limit(1))
+    return first_of(Delivery, tx.execute(sa.select(table).where(*same).order_by(order).limit(1)))
 
 
-def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> sa.Row[Any] | None:
+def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> Delivery | None:
     """The last delivery of what is told of the object, which does not end before this transaction does."""
     while (last := _find_unfinished(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
         same = deliveries.c.id == last.id, deliveries.c.completed_at.is_(None)
@@ -151,9 +153,9 @@ def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     What waits for a webhook that is paused or disabled goes on when that is active again. A receiver that failed too
     often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
     """
-    found = _load_rows(tx, deliveries, [job.ref for job in jobs], locked=True)
+    found = _load(tx, Delivery, deliveries, [job.ref for job in jobs], locked=True)
     current = {job.ref: job for job in jobs if _is_current(job, found)}
-    hooks = _load_rows(tx, webhooks, [found[ref].webhook_id for ref in current])
+    hooks = _load(tx, Webhook, webhooks, [found[ref].webhook_id for ref in current])
     hooks |= {name: _lock_webhook(tx, name) for name in sorted(hooks) if hooks[name].probe_at is not None}
     starting = []
     for ref, job in current.items():
@@ -171,45 +173,46 @@ def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     return [work.get(job.ref) if current.get(job.ref) is job else None for job in jobs]
 
 
-def _is_current(job: Job, found: Mapping[str, sa.Row[Any]]) -> bool:
+def _is_current(job: Job, found: Mapping[str, Delivery]) -> bool:
     """Whether the job was put for its delivery as it is; a stale one may well come along with that."""
     return job.ref in found and found[job.ref].revision == job.revision
 
 
-def _load_rows(
-    tx: Tx, table: sa.Table, ids: Sequence[str], *, locked: bool = False
-) -> dict[str, sa.Row[Any]]:
+def _load(
+    tx: Tx, model: type[Model], table: sa.Table, ids: Sequence[str], *, locked: bool = False
+) -> dict[str, Model]:
     chosen = sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
-    return {row.id: row for row in tx.all(chosen.with_for_update() if locked else chosen)} if ids else {}
+    rows = tx.all(chosen.with_for_update() if locked else chosen) if ids else ()
+    return {row.id: model_of(model, row) for row in rows}
 
 
-def _reserve_probe(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _reserve_probe(tx: Tx, webhook_id: str) -> Webhook:
     """The others wait until this one has its answer."""
     tx.update(webhooks, webhook_id, probe_at=tx.now + _PROBE_SECONDS)
     return _get_webhook(tx, webhook_id)
 
 
-def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, sa.Row[Any]]) -> dict[str, DeliveryWork]:
+def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, Webhook]) -> dict[str, DeliveryWork]:
     """These deliveries at work, with a new attempt each."""
     if not ids:
         return {}
     table = deliveries
     begun = {"status": DeliveryStatus.PROCESSING, "last_attempt_at": tx.now, "attempts": table.c.attempts + 1}
     tx.execute(sa.update(table).where(table.c.id.in_(ids)).values(**begun))
-    rows = _load_rows(tx, table, ids)
+    rows = _load(tx, Delivery, table, ids)
     number = [
         {"delivery_id": each.id, "number": each.attempts, "started_at": tx.now} for each in rows.values()
     ]
     tx.execute(sa.insert(delivery_attempts), number)
-    told = _load_rows(tx, events, [row.event_id for row in rows.values()])
+    told = _load(tx, Event, events, [row.event_id for row in rows.values()])
     return {row.id: DeliveryWork(row, told[row.event_id], hooks[row.webhook_id]) for row in rows.values()}
 
 
-def _is_probed(tx: Tx, webhook: sa.Row[Any]) -> bool:
+def _is_probed(tx: Tx, webhook: Webhook) -> bool:
     return webhook.probe_at is not None and webhook.probe_at > tx.now
 
 
-def _postpone(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
+def _postpone(tx: Tx, job: Job, row: Delivery, at: float | None) -> None:
     """Without an attempt. `at` None: until the webhook is active again."""
     status = DeliveryStatus.RETRYING if row.attempts else DeliveryStatus.PENDING
     moved = tx.claim(job, status=status)
@@ -263,7 +266,7 @@ def finish_all(
     """
     for each in ended:
         check_transition(DeliveryStatus.PROCESSING, each.status)
-    found = _load_rows(tx, deliveries, [each.job.ref for each in ended], locked=True)
+    found = _load(tx, Delivery, deliveries, [each.job.ref for each in ended], locked=True)
     _save_attempts(tx, ended)
     valid = {each.job.ref: each for each in ended if _is_current(each.job, found)}
     if valid:
@@ -317,7 +320,7 @@ def _update_deliveries(tx: Tx, ended: Sequence[EndedAttempt]) -> None:
     tx.execute(sa.update(table).where(table.c.id == sa.bindparam("ref")).values(**moved), rows)
 
 
-def _release_next(tx: Tx, over: Sequence[sa.Row[Any]]) -> None:
+def _release_next(tx: Tx, over: Sequence[Delivery]) -> None:
     """Let each object's next event follow, unless an earlier one is under way again."""
     if not over or not _has_held(tx, over[0].webhook_id):
         return
@@ -337,7 +340,7 @@ def _update_webhook(
     tx: Tx,
     webhook_id: str,
     ended: Sequence[EndedAttempt],
-    rows: Mapping[str, sa.Row[Any]],
+    rows: Mapping[str, Delivery],
     disable_after: int,
     delays: Sequence[float],
 ) -> bool:
@@ -365,17 +368,15 @@ def _update_webhook(
     return disabled
 
 
-def _count_failures(
-    before: sa.Row[Any], ended: Sequence[EndedAttempt], rows: Mapping[str, sa.Row[Any]]
-) -> int:
+def _count_failures(before: Webhook, ended: Sequence[EndedAttempt], rows: Mapping[str, Delivery]) -> int:
     """How often in a row it has failed by now. What was under way together fails together, and counts as one."""
     failures, most = before.failure_count, before.failure_count + 1
     for each in ended:
         if each.status is DeliveryStatus.DELIVERED:
             failures, most = 0, 1
-        elif rows[each.job.ref].last_attempt_at >= (before.last_failure_at or 0.0):
+        elif (rows[each.job.ref].last_attempt_at or 0.0) >= (before.last_failure_at or 0.0):
             failures = min(failures + 1, most)
-    return int(failures)
+    return failures
 
 
 def _schedule_retries(tx: Tx, webhook_id: str, ended: Sequence[EndedAttempt]) -> None:
@@ -387,12 +388,12 @@ def _schedule_retries(tx: Tx, webhook_id: str, ended: Sequence[EndedAttempt]) ->
     feed_webhook(tx, webhook)
 
 
-def _lock_webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _lock_webhook(tx: Tx, webhook_id: str) -> Webhook:
     """The webhook as it stands, of which nobody else ends a delivery before this transaction does."""
     row = tx.guard(webhooks, webhook_id)
     assert row is not None  # noqa: S101  # a foreign key keeps it
-    return row
+    return model_of(Webhook, row)
 
 
-def _get_webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
-    return tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)).one()
+def _get_webhook(tx: Tx, webhook_id: str) -> Webhook:
+    return model_of(Webhook, tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)).one())

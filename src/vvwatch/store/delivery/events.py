@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from vvwatch.core.events import object_of
 from vvwatch.store.db import event_order
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.delivery import deliveries
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.schema import events, webhooks
 
 
@@ -35,9 +37,13 @@ def announce(tx: Tx, event_type: str, subject: str, index_id: str | None, data: 
     return event_id
 
 
-def _find_listeners(tx: Tx, event_type: str, index_id: str | None) -> list[sa.Row[Any]]:
-    active = tx.all(sa.select(webhooks).where(webhooks.c.status == "active").order_by(webhooks.c.id))
-    return [hook for hook in active if event_type in hook.events and _covers(hook.index_ids, index_id)]
+def _find_listeners(tx: Tx, event_type: str, index_id: str | None) -> list[Webhook]:
+    chosen = sa.select(webhooks).where(webhooks.c.status == "active").order_by(webhooks.c.id)
+    return [
+        hook
+        for hook in models_of(Webhook, tx.all(chosen))
+        if event_type in hook.events and _covers(hook.index_ids, index_id)
+    ]
 
 
 def _covers(index_ids: list[str] | None, index_id: str | None) -> bool:

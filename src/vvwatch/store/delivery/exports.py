@@ -15,10 +15,11 @@ from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import first_of
+from vvwatch.store.db.typed import columns, first_of, model_of, model_or_none, models_of
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.catalog import Connector
-from vvwatch.store.models.runs import Run
+from vvwatch.store.models.delivery import Export, ExportedRun
+from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -46,9 +47,19 @@ class Destination:
     subpath: str | None = None
 
 
+def get(tx: Tx, export_id: str) -> Export:
+    """Return the export. Raises NotFound."""
+    return model_of(Export, tx.require(exports, "export", export_id))
+
+
+def list_newest(tx: Tx, limit: int) -> list[Export]:
+    """Return exports, newest first."""
+    return models_of(Export, tx.all(sa.select(exports).order_by(exports.c.id.desc()).limit(limit)))
+
+
 def request_index(
     tx: Tx, index_id: str, run_ids: Sequence[str] | None = None, to: Destination | None = None
-) -> sa.Row[Any]:
+) -> Export:
     """Export what the runs of an index, or these of them, have found when they have ended.
 
     Raises NotFound (index, connector), InvalidInput for a run of another index or a destination that cannot be
@@ -62,9 +73,9 @@ def request_index(
     return _create(tx, to or Destination(), export_type=ExportType.INDEX, **values)
 
 
-def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[Any]:
+def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> Export:
     """Export what a run has found. Raises as `request_index`, and Conflict for a run that has not ended."""
-    run = tx.require(prompt_runs, "prompt_run", run_id)
+    run = model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
     require_not_deleted(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
     if run.status not in TERMINAL:
         raise Conflict(f"prompt run {run_id!r} is {run.status}", "export it when it has ended")
@@ -75,7 +86,8 @@ def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[An
 
 def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
     table = prompt_runs
-    found = tx.all(sa.select(table).where(table.c.id.in_(run_ids), table.c.index_id == index_id))
+    chosen = sa.select(table).where(table.c.id.in_(run_ids), table.c.index_id == index_id)
+    found = models_of(Run, tx.all(chosen))
     strange = sorted(set(run_ids) - {run.id for run in found})
     if strange:
         raise InvalidInput(
@@ -85,7 +97,7 @@ def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
     require_results(found)
 
 
-def require_results(runs: Sequence[sa.Row[Any]]) -> None:
+def require_results(runs: Sequence[Run]) -> None:
     """Raises Conflict for a run whose results were dropped, or are about to be.
 
     An artefact without them would pass for one of media in which there was nothing to find.
@@ -98,12 +110,12 @@ def require_results(runs: Sequence[sa.Row[Any]]) -> None:
             )
 
 
-def _create(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
+def _create(tx: Tx, to: Destination, **values: Any) -> Export:
     export_id = tx.new_id("exp")
     moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
     tx.insert(exports, id=export_id, **values, **_resolve_destination(tx, to), **moments)
     tx.enqueue(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
-    return tx.require(exports, "export", export_id)
+    return get(tx, export_id)
 
 
 def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
@@ -180,15 +192,15 @@ def _is_exported(tx: Tx, automation_id: str, run_id: str) -> bool:
 class ExportWork:
     """One export to build and deliver; `connector` is None for a download."""
 
-    export: sa.Row[Any]
+    export: Export
     connector: Connector | None
-    runs: Sequence[sa.Row[Any]]
+    runs: Sequence[ExportedRun]
 
 
 def begin(tx: Tx, job: Job) -> ExportWork | None:
     """Note the attempt and return the work; None for a stale job."""
     table = exports
-    row = tx.touch(
+    touched = tx.touch(
         job,
         attempts=table.c.attempts + 1,
         status=ExportStatus.PROCESSING,
@@ -196,8 +208,9 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
         started_at=sa.func.coalesce(table.c.started_at, tx.now),
         updated_at=tx.now,
     )
-    if row is None:
+    if touched is None:
         return None
+    row = model_of(Export, touched)
     connector = first_of(
         Connector, tx.execute(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
     )
@@ -206,11 +219,11 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
 
 def load_work(tx: Tx, export_id: str) -> ExportWork:
     """What a completed export for download was built from."""
-    row = tx.require(exports, "export", export_id)
+    row = get(tx, export_id)
     return ExportWork(row, None, list_runs(tx, row))
 
 
-def list_runs(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+def list_runs(tx: Tx, export: Export) -> list[ExportedRun]:
     """Its only run, or those that had ended when it was made: of the ones asked for, or of all with results."""
     table = prompt_runs
     ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
@@ -220,7 +233,8 @@ def list_runs(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
         wanted = (*ended, table.c.id.in_(export.prompt_run_ids))
     else:
         wanted = (*ended, table.c.results == Results.KEPT)
-    return tx.all(sa.select(table, *_COST).where(*wanted).order_by(table.c.id))
+    chosen = sa.select(*columns(Run, table), *_COST).where(*wanted)
+    return models_of(ExportedRun, tx.all(chosen.order_by(table.c.id)))
 
 
 def _sum_calls(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
@@ -246,22 +260,24 @@ def find_with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
     return set(tx.execute(sa.select(table.c.id).where(table.c.id.in_(export_ids), needed)).scalars())
 
 
-def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
+def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> list[RunItemWithMedia]:
     """The next run items of a run joined with their media (columns prefixed `media_`), by id."""
-    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
-    return tx.all(
-        sa.select(run_items, *columns)
+    of_media = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    chosen = (
+        sa.select(run_items, *of_media)
         .join(media, media.c.id == run_items.c.media_id)
         .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id, is_not_deleted(media.c.id))
         .order_by(run_items.c.id)
         .limit(limit)
     )
+    return models_of(RunItemWithMedia, tx.all(chosen))
 
 
-def list_segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
+def list_segments(tx: Tx, run_item_id: int) -> list[SegmentResult]:
     """The segment results of one run item, in order."""
     table = segment_results
-    return tx.all(sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal))
+    chosen = sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal)
+    return models_of(SegmentResult, tx.all(chosen))
 
 
 def is_current(tx: Tx, job: Job) -> bool:
@@ -271,13 +287,14 @@ def is_current(tx: Tx, job: Job) -> bool:
 
 def finish(
     tx: Tx, job: Job, written: WriteResult, *, delivered: bool, parts: Sequence[WriteResult] = ()
-) -> sa.Row[Any] | None:
+) -> Export | None:
     """End the export with what was written; announces `export.ready`. None for a stale job.
 
     `parts` are the files of a document for download: `written`, and more where it had to be divided.
     """
     _check_transition(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
-    row = tx.claim(
+    row = _claim(
+        tx,
         job,
         status=ExportStatus.COMPLETED,
         queue_status=QueueStatus.SUCCEEDED,
@@ -286,13 +303,16 @@ def finish(
         parts=_describe_parts(parts) if len(parts) > 1 else None,
         destination_uri=written.uri if delivered else None,
         completed_at=tx.now,
-        updated_at=tx.now,
         last_error=None,
     )
     if row is not None:
         _note_automation(tx, row, None)
         announce(tx, "export.ready", row.id, row.index_id, event_data(row))
     return row
+
+
+def _claim(tx: Tx, job: Job, **values: Any) -> Export | None:
+    return model_or_none(Export, tx.claim(job, **values, updated_at=tx.now))
 
 
 def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
@@ -302,31 +322,31 @@ def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
 def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
     """Try again later; `message` says why. Without `counts` that was no attempt."""
     _check_transition(ExportStatus.PENDING, QueueStatus.QUEUED)
-    row = tx.claim(
+    row = _claim(
+        tx,
         job,
         status=ExportStatus.PENDING,
         queue_status=QueueStatus.QUEUED,
         last_error=message,
         attempts=exports.c.attempts - int(not counts),
         available_at=at,
-        updated_at=tx.now,
     )
     if row is not None:
         _note_automation(tx, row, message)
         tx.enqueue(Kind.EXPORT, row.id, row.revision, at)
 
 
-def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
+def fail(tx: Tx, job: Job, message: str) -> Export | None:
     """Give up; announces `export.failed`. None for a stale job."""
     _check_transition(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
-    row = tx.claim(
+    row = _claim(
+        tx,
         job,
         status=ExportStatus.FAILED,
         queue_status=QueueStatus.DEAD_LETTER,
         error_message=message,
         last_error=message,
         completed_at=tx.now,
-        updated_at=tx.now,
     )
     if row is not None:
         _note_automation(tx, row, message)
@@ -340,12 +360,12 @@ def _check_transition(status: ExportStatus, queue_status: QueueStatus) -> None:
     check_transition(QueueStatus.RUNNING, queue_status)
 
 
-def _note_automation(tx: Tx, export: sa.Row[Any], error: str | None) -> None:
+def _note_automation(tx: Tx, export: Export, error: str | None) -> None:
     if export.automation_id:
         tx.update(export_automations, export.automation_id, last_error=error)
 
 
-def event_data(export: sa.Row[Any]) -> dict[str, Any]:
+def event_data(export: Export) -> dict[str, Any]:
     """What webhooks are told of an export."""
     return {
         "export_id": export.id,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.store.db import event_order
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.delivery import Event
 from vvwatch.store.schema import events
 
 
@@ -30,9 +32,9 @@ class Tail(NamedTuple):
     whole: bool
 
 
-def position_of(row: sa.Row[Any]) -> Position:
-    """Where the event of this row stands."""
-    return Position(row.place, row.id)
+def position_of(event: Event) -> Position:
+    """Return the position of an event."""
+    return Position(event.place, event.id)
 
 
 def get_tail(tx: Tx) -> Tail:
@@ -50,16 +52,16 @@ def find_position(tx: Tx, event_id: str) -> Position | None:
     if event_id == FIRST.event_id:
         return None if dropped else FIRST
     row = tx.first(sa.select(events.c.place, events.c.id).where(events.c.id == event_id))
-    return None if row is None or row.place <= dropped else position_of(row)
+    return None if row is None or row.place <= dropped else Position(row.place, row.id)
 
 
-def list_after(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
+def list_after(tx: Tx, after: Position, limit: int) -> list[Event]:
     """The next events behind `after`; whoever goes on from the last of them misses none."""
     later = sa.tuple_(events.c.place, events.c.id) > sa.tuple_(
         sa.literal(after.place), sa.literal(after.event_id)
     )
     chosen = sa.select(events).where(later, *_is_visible(tx))
-    return tx.all(chosen.order_by(events.c.place, events.c.id).limit(limit))
+    return models_of(Event, tx.all(chosen.order_by(events.c.place, events.c.id).limit(limit)))
 
 
 def _is_visible(tx: Tx) -> list[sa.ColumnElement[bool]]:
@@ -70,4 +72,4 @@ def _is_visible(tx: Tx) -> list[sa.ColumnElement[bool]]:
 def _find_newest(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]]) -> Position:
     newest = sa.select(events.c.place, events.c.id).where(*wanted)
     row = tx.first(newest.order_by(events.c.place.desc(), events.c.id.desc()).limit(1))
-    return FIRST if row is None else position_of(row)
+    return FIRST if row is None else Position(row.place, row.id)

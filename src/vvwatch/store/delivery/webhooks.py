@@ -1,4 +1,4 @@
-"""Webhooks: who is told of which events, and the secret that signs what they are told."""
+"""Webhooks: who gets which events, the secret that signs them, and the log of deliveries."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from vvwatch.store.db import sealing
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.idempotency import Claim
+from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.delivery.deliveries import resume_webhook
-from vvwatch.store.schema import deliveries, indexes, webhooks
+from vvwatch.store.models.delivery import Delivery, DeliveryAttempt, DeliveryOfEvent, Event, Webhook
+from vvwatch.store.schema import deliveries, delivery_attempts, events, indexes, webhooks
 
 DELETED: Final = "deleted"
 """The status of a webhook that is gone: its row stays for the deliveries that refer to it."""
@@ -53,7 +55,7 @@ def new_secret() -> str:
 
 def create(
     tx: Tx, box: SecretBox, spec: WebhookSpec, policy: AddressPolicy, claim: Claim | None = None
-) -> tuple[sa.Row[Any], str, bool]:
+) -> tuple[Webhook, str, bool]:
     """A new active webhook, its secret, which is shown with it alone, and that it is new.
 
     With a `claim` it belongs to that as long as it is there: the same claim gets it again, as it is by then. After its
@@ -61,7 +63,7 @@ def create(
     or an event that cannot be, NotFound for an unknown index, RequestMismatch.
     """
     webhook_id = f"wh_{claim.id[:_DIGITS]}" if claim else tx.new_id("wh")
-    found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
+    found = _find(tx, webhook_id)
     if claim and found is not None and found.status != DELETED:
         claim.require(found.made_by)
         return found, box.open(found.secret), False
@@ -80,27 +82,31 @@ def create(
     return get(tx, webhook_id), secret, True
 
 
+def _find(tx: Tx, webhook_id: str) -> Webhook | None:
+    return first_of(Webhook, tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)))
+
+
 def _initial_values(now: float, spec: WebhookSpec) -> dict[str, Any]:
     """The columns of a webhook that nothing was sent to yet."""
     told = {"failure_count": 0, "last_failure_at": None, "last_success_at": None, "probe_at": None}
     return {"status": "active", **told, "created_at": now, "updated_at": now, **spec.columns()}
 
 
-def get(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def get(tx: Tx, webhook_id: str) -> Webhook:
     """The webhook; raises NotFound, also for one that was deleted."""
-    row = tx.require(webhooks, "webhook", webhook_id)
+    row = model_of(Webhook, tx.require(webhooks, "webhook", webhook_id))
     if row.status == DELETED:
         raise NotFound("webhook", webhook_id)
     return row
 
 
-def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_all(tx: Tx) -> list[Webhook]:
     """All webhooks that were not deleted, oldest first."""
     there = sa.select(webhooks).where(webhooks.c.status != DELETED)
-    return tx.all(there.order_by(webhooks.c.created_at, webhooks.c.id))
+    return models_of(Webhook, tx.all(there.order_by(webhooks.c.created_at, webhooks.c.id)))
 
 
-def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
+def delete(tx: Tx, box: SecretBox, webhook_id: str) -> Webhook:
     """Forget the webhook and its secret; returns what it was. What waits for it ends as failed.
 
     Raises NotFound, or Conflict when the configuration file owns it.
@@ -123,7 +129,7 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
     return row
 
 
-def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolicy) -> sa.Row[Any]:
+def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolicy) -> Webhook:
     """Change what is named in `values`: columns of the spec, `status` active or paused.
 
     An event that happens while the webhook is not active is never sent to it. What waited before goes on when the
@@ -148,7 +154,7 @@ def rotate_secret(tx: Tx, box: SecretBox, webhook_id: str) -> str:
     return secret
 
 
-def _require_api_made(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _require_api_made(tx: Tx, webhook_id: str) -> Webhook:
     """The webhook, if the API may change it. Raises NotFound, or Conflict when the configuration file owns it."""
     row = get(tx, webhook_id)
     if row.declared:
@@ -161,13 +167,13 @@ def _require_api_made(tx: Tx, webhook_id: str) -> sa.Row[Any]:
 
 def declare(
     tx: Tx, box: SecretBox, webhook_id: str, spec: WebhookSpec, secret: str, policy: AddressPolicy
-) -> sa.Row[Any]:
+) -> Webhook:
     """The webhook as the configuration file has it, active: declaring it anew forgives what failed before.
 
     Raises InvalidInput or NotFound as `create`.
     """
     _check_spec(tx, spec, policy)
-    found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
+    found = _find(tx, webhook_id)
     is_kept = found is not None and box.open(found.secret) == secret
     sealed = found.secret if found is not None and is_kept else sealing.seal(tx, box, secret)
     state = {"secret": sealed, "declared": True, "status": "active", "failure_count": 0}
@@ -225,3 +231,48 @@ def _split_url(url: str) -> SplitResult:
     if not sound or len(url) > _LONGEST_URL or not url.isprintable() or " " in url or parts.fragment:
         raise InvalidInput("a webhook's url must be a whole address", "for example https://example.com/hook")
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """A delivery with all that its payload is made of. `attempts` is empty where only deliveries are listed."""
+
+    delivery: Delivery
+    event: Event
+    webhook: Webhook
+    attempts: Sequence[DeliveryAttempt]
+
+
+def get_delivery(tx: Tx, delivery_id: str) -> DeliveryView:
+    """Return the delivery with its attempts. Raises NotFound."""
+    row = model_of(Delivery, tx.require(deliveries, "delivery", delivery_id))
+    table = delivery_attempts
+    made = tx.all(sa.select(table).where(table.c.delivery_id == delivery_id).order_by(table.c.number))
+    attempts = models_of(DeliveryAttempt, made)
+    return DeliveryView(row, _get_event(tx, row.event_id), get(tx, row.webhook_id), attempts)
+
+
+def list_deliveries(tx: Tx, webhook_id: str, status: str | None, limit: int) -> list[DeliveryView]:
+    """Return deliveries of a webhook, newest first. Raises NotFound for the webhook."""
+    webhook = get(tx, webhook_id)
+    wanted = [deliveries.c.webhook_id == webhook_id]
+    wanted += [deliveries.c.status == status] if status else []
+    found = tx.all(sa.select(deliveries).where(*wanted).order_by(deliveries.c.id.desc()).limit(limit))
+    made = models_of(Delivery, found)
+    return [DeliveryView(each, _get_event(tx, each.event_id), webhook, ()) for each in made]
+
+
+def list_deliveries_of(tx: Tx, occurrences: Sequence[str]) -> list[DeliveryOfEvent]:
+    """Return the deliveries of these events, in the order of the events."""
+    columns = events.c.type.label("event_type"), events.c.created_at.label("event_at")
+    chosen = (
+        sa.select(deliveries, *columns, webhooks.c.name.label("webhook_name"))
+        .join(events, events.c.id == deliveries.c.event_id)
+        .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
+        .where(events.c.occurrence.in_(occurrences))
+    )
+    return models_of(DeliveryOfEvent, tx.all(chosen.order_by(events.c.id, deliveries.c.id)))
+
+
+def _get_event(tx: Tx, event_id: str) -> Event:
+    return model_of(Event, tx.execute(sa.select(events).where(events.c.id == event_id)).one())

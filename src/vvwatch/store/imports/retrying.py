@@ -15,11 +15,12 @@ from vvwatch.ports import Kind, Priority
 from vvwatch.store import schema
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
-from vvwatch.store.delivery import delivery_queries, export_queries
 from vvwatch.store.delivery import exports as export_store
+from vvwatch.store.delivery import webhooks
 from vvwatch.store.imports import cancellation, handled, imports, unreadable
 from vvwatch.store.imports import job_queries as import_job_queries
 from vvwatch.store.imports.imports import NewFile
+from vvwatch.store.models.delivery import Delivery, Export
 from vvwatch.store.schema import (
     deliveries,
     exports,
@@ -33,7 +34,7 @@ _LARGEST_ID = 2**63 - 1
 
 def retry_delivery(tx: Tx, delivery_id: str) -> None:
     """Send a failed delivery once more, under the same id. Raises NotFound or Conflict."""
-    found = delivery_queries.get_view(tx, delivery_id)
+    found = webhooks.get_delivery(tx, delivery_id)
     _require_failed("delivery", found.delivery)
     if found.webhook.status != "active":
         raise Conflict(
@@ -52,7 +53,7 @@ def retry_delivery(tx: Tx, delivery_id: str) -> None:
 
 def retry_export(tx: Tx, export_id: str) -> None:
     """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
-    found = export_queries.get(tx, export_id)
+    found = export_store.get(tx, export_id)
     _require_failed("export", found)
     export_store.require_results(export_store.list_runs(tx, found))
     tx.update(
@@ -175,6 +176,6 @@ def _create_job(tx: Tx, begun: sa.Row[Any]) -> str:
     return str(made.id)
 
 
-def _require_failed(kind: str, row: sa.Row[Any]) -> None:
+def _require_failed(kind: str, row: Export | Delivery) -> None:
     if row.status != "failed":
         raise Conflict(f"{kind} {row.id!r} is {row.status}", "only what has failed can be tried again")

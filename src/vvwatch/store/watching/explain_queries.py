@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import first_of
-from vvwatch.store.delivery import delivery_queries
+from vvwatch.store.db.typed import first_of, models_of
+from vvwatch.store.delivery import webhooks
 from vvwatch.store.imports import media_queries
 from vvwatch.store.imports.imports import GONE
 from vvwatch.store.imports.media_queries import MediaView
+from vvwatch.store.models.delivery import DeliveryOfEvent, Export
 from vvwatch.store.models.watching import ExportAutomation, ImportAutomation, Observation, Window
 from vvwatch.store.schema import (
     absences,
@@ -56,8 +57,8 @@ class VersionRecord:
     file: sa.Row[Any] | None
     job: sa.Row[Any] | None
     media: MediaView | None
-    exports: Sequence[sa.Row[Any]]
-    deliveries: Sequence[sa.Row[Any]]
+    exports: Sequence[Export]
+    deliveries: Sequence[DeliveryOfEvent]
     absent_since: float | None = None
     gone_at: float | None = None
     proof: str = ""
@@ -174,7 +175,7 @@ def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
     item = _find_media(tx, file, job_id, key, version)
     made = _list_exports(tx, item)
-    told = delivery_queries.list_by_occurrences(tx, _list_occurrences(job_id, item, made))
+    told = webhooks.list_deliveries_of(tx, _list_occurrences(job_id, item, made))
     trouble, failed = _find_trouble(tx, scope_id, key, job_id), _list_failed_segments(tx, item)
     return VersionRecord(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
 
@@ -223,15 +224,15 @@ def _find_media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version
     return None if found is None else media_queries.get_view(tx, found.id)
 
 
-def _list_exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
+def _list_exports(tx: Tx, item: MediaView | None) -> Sequence[Export]:
     run_ids = [row.run_id for row in item.items] if item is not None else []
     if item is None or not run_ids:
         return ()
     wanted = exports.c.index_id == item.row.index_id, exports.c.run_id.in_(run_ids)
-    return tx.all(sa.select(exports).where(*wanted).order_by(exports.c.id))
+    return models_of(Export, tx.all(sa.select(exports).where(*wanted).order_by(exports.c.id)))
 
 
-def _list_occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
+def _list_occurrences(job_id: str, item: MediaView | None, made: Sequence[Export]) -> list[str]:
     """List every occurrence that could concern the object, without progress steps."""
     subjects = [job_id, *(row.id for row in made)]
     if item is not None:

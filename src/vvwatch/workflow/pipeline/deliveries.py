@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status
 from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
@@ -20,6 +18,7 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries
 from vvwatch.store.delivery.deliveries import AttemptResult, DeliveryWork, EndedAttempt, FinishResult
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.batcher import Batcher
 from vvwatch.workflow.pipeline.commits import write_until_committed
@@ -121,14 +120,14 @@ class Deliveries:
             return DeliveryStatus.FAILED, None
         return DeliveryStatus.RETRYING, self._clock.now() + wait
 
-    async def test(self, webhook: sa.Row[Any]) -> Reply:
+    async def test(self, webhook: Webhook) -> Reply:
         """Send a test event now, signed as every other, whatever the webhook's status. It counts for nothing."""
         now = self._clock.now()
         event_id = new_id("evt_test", now, secrets.token_bytes(10))
         told = build_envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
         return await self._post(webhook, told, {"Idempotency-Key": event_id})
 
-    async def _post(self, webhook: sa.Row[Any], told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
+    async def _post(self, webhook: Webhook, told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
         """Sign the very bytes that are sent, with the webhook's secret of this moment."""
         body = canonical_json(told)
         try:

@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch import private_files
 from vvwatch.core import artifact
@@ -24,6 +22,8 @@ from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.exports import ExportWork
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.delivery import Export, ExportedRun
+from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.commits import write_until_committed
@@ -104,7 +104,7 @@ class Exports:
                 size_bytes=written.size_bytes,
             )
 
-    async def document(self, export: sa.Row[Any], part: int = 1) -> Path:
+    async def document(self, export: Export, part: int = 1) -> Path:
         """The file of a completed export that is for download; when another node has it, it is built here again.
 
         Of one in several parts, the one with this number. Raises Conflict when what it was built from is no longer
@@ -118,7 +118,7 @@ class Exports:
                     await self._rebuild(export)
         return path
 
-    async def _rebuild(self, export: sa.Row[Any]) -> None:
+    async def _rebuild(self, export: Export) -> None:
         built = await self._built(await self._database.read(exports.load_work, export.id))
         digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
         if [written.sha256 for written in built] != digests:
@@ -217,12 +217,12 @@ class Exports:
         return WriteResult(storage.uri(key), there.size_bytes, digest, there.version)
 
 
-def _choose_keys(export: sa.Row[Any]) -> tuple[str, str]:
+def _choose_keys(export: Export) -> tuple[str, str]:
     key = destination_key(export.destination_base_path, export.destination_subpath, export.id)
     return key, manifest_key(key)
 
 
-def _build_manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
+def _build_manifest(export: Export, size_bytes: int, sha256: str) -> bytes:
     document = artifact.build_manifest(export, base_name(_choose_keys(export)[0]), size_bytes, sha256)
     return canonical_json(document) + b"\n"
 
@@ -244,7 +244,7 @@ async def _read_object(storage: Storage, key: str) -> bytes | None:
         return None
 
 
-_Item = tuple[sa.Row[Any], Sequence[sa.Row[Any]]]
+_Item = tuple[RunItemWithMedia, Sequence[SegmentResult]]
 
 
 def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
@@ -259,7 +259,7 @@ def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
     return page
 
 
-def _add_page(document: Document, run: sa.Row[Any], page: Sequence[_Item]) -> None:
+def _add_page(document: Document, run: ExportedRun, page: Sequence[_Item]) -> None:
     for row, segments in page:
         document.add(artifact.media_document(run, row, segments))
 
@@ -269,7 +269,7 @@ def _remove_files(paths: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _has_size(path: Path, size_bytes: int) -> bool:
+def _has_size(path: Path, size_bytes: int | None) -> bool:
     return path.exists() and path.stat().st_size == size_bytes
 
 

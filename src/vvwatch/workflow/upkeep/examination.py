@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.errors import OnAnotherNode, StorageThrottled, VvwatchError
 from vvwatch.ports import Clock, EventQueue, Finding, SourceHealth, Storage
@@ -26,6 +25,7 @@ from vvwatch.store.admin.database_queries import read_condition
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.runs import PausedProcessor
 from vvwatch.store.models.watching import (
     ExportAutomation,
@@ -101,7 +101,7 @@ class _Rows:
     automations: Sequence[WatchedAutomation]
     sweeps: Mapping[str, StoredScanReport]
     refused: Sequence[RefusedCount]
-    webhooks: Sequence[sa.Row[Any]]
+    webhooks: Sequence[Webhook]
     exporting: Mapping[str, ExportAutomation]
     failures: Sequence[Failure]
     nodes: Sequence[nodes.Node]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from math import ceil
-from typing import Any, Final
-
-import sqlalchemy as sa
+from typing import Final
 
 from vvwatch.core.absence import Doubt
 from vvwatch.core.cadence import ScanSchedule
@@ -23,6 +21,7 @@ from vvwatch.store.admin.database_queries import Condition
 from vvwatch.store.admin.nodes import Node
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.runs import PausedProcessor
 from vvwatch.store.models.watching import (
     ExportAutomation,
@@ -183,13 +182,13 @@ def describe_shortage(waiting: WaitingWork) -> str:
     return f"{waiting.message}: {several}, and no attempt is counted"
 
 
-def webhook_finding(row: sa.Row[Any]) -> Finding:
+def webhook_finding(row: Webhook) -> Finding:
     """Return the finding about a failing webhook, without its address, which may contain a secret."""
     what, fix = describe_webhook_trouble(row)
     return Finding("delivery", "problem" if row.status == "disabled" else "warning", what, fix)
 
 
-def describe_webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
+def describe_webhook_trouble(row: Webhook) -> tuple[str, str]:
     """Return why a webhook gets no events, and how to fix it."""
     several = "once" if row.failure_count == 1 else f"{row.failure_count} times in a row"
     disabled = row.status == "disabled"
