@@ -14,10 +14,12 @@ from tests.fakes import FakeStorage
 from tests.store.pipeline import PROBE, RESULT, RecordingSink, jobs_of, prepare
 from vvwatch import ports
 from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.filters import Reason
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.networks import PUBLIC_ONLY
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.retries import DELIVERY_DELAYS
+from vvwatch.core.selection import SkippedObject
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.db.encryption import SecretBox
@@ -83,8 +85,8 @@ async def told(database: Database, clock: FakeClock, storage: FakeStorage) -> St
     automation = await database.write(prepared)
     webhook = await _webhook(database)
     found = [storage.put("a.mp4", b"aaaa"), storage.put("b.mp4", b"bb")]
-    seen = {"version": "v", "detail": "txt", "reason": "unsupported_media_type", "size_bytes": 1}
-    await database.write(ledger.record_observations, automation.id, [{"key": "c.txt", **seen}])
+    seen = SkippedObject("c.txt", "v", 1, Reason.UNSUPPORTED_MEDIA_TYPE, "txt")
+    await database.write(ledger.record_observations, automation.id, [seen])
     await window(database, clock, automation, found)
     await _imported(database, storage)
     await _processed(database)

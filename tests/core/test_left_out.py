@@ -181,7 +181,7 @@ def test_nothing_is_lost_in_a_folder_that_is_skipped(exclude: list[str], folder:
 
 
 @pytest.mark.parametrize(
-    ("key", "minded"),
+    ("key", "relevant"),
     [
         ("private", True),
         ("lost+found", False),
@@ -192,9 +192,9 @@ def test_nothing_is_lost_in_a_folder_that_is_skipped(exclude: list[str], folder:
         ("a.mp4", True),
     ],
 )
-def test_a_closed_folder_is_minded_unless_it_is_left_out_anyway(key: str, minded: bool) -> None:
+def test_a_closed_folder_is_relevant_unless_it_is_left_out_anyway(key: str, relevant: bool) -> None:
     rules = ObjectFilter("", "*", True, ["proxies/**"])
-    assert rules.minds(key, Reason.PERMISSION_DENIED) is minded
+    assert rules.is_relevant(key, Reason.PERMISSION_DENIED) is relevant
 
 
 def test_a_folder_with_a_slash_at_its_end_is_told_how_it_is_written() -> None:

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     NOT_A_REGULAR_FILE = "not_a_regular_file"
     PERMISSION_DENIED = "permission_denied"
     NEW_ONLY_KNOWN_KEY = "new_only_known_key"
+    EXISTING = "existing"
     KNOWN_VERSION = "known_version"
     SETTLING = "settling"
     ARCHIVED = "archived"
@@ -73,6 +74,7 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.NOT_A_REGULAR_FILE: "it is a link, device, pipe or socket, not a regular file",
     Reason.PERMISSION_DENIED: "it may not be read; give the daemon's user read permission",
     Reason.NEW_ONLY_KNOWN_KEY: "import mode new_only: an earlier version of this key was imported",
+    Reason.EXISTING: "it existed before the automation began, and process_existing is false",
     Reason.KNOWN_VERSION: "this version was picked up before",
     Reason.ARCHIVED: "it is archived and waits to be restored; it is picked up when it can be read",
     Reason.UNUSABLE_KEY: "its key cannot be asked for (a NUL, or a '.' or '..' segment); rename it",
@@ -205,8 +207,8 @@ class ObjectFilter:
             return _reject(Reason.NOT_DIRECT_CHILD)
         return self._below(key, rest)
 
-    def minds(self, key: str, reason: str) -> bool:
-        """Whether what stands at `key`, and for that reason is no object, is wanted by its name or may hide what is."""
+    def is_relevant(self, key: str, reason: str) -> bool:
+        """Return whether an entry that is no object has a wanted name, or may hide wanted objects."""
         hides = reason == Reason.PERMISSION_DENIED or (key.endswith("/") and self.recursive)
         return not self._is_left_out(key.rstrip("/")) if hides else self.name_verdict(key).accepted
 

@@ -17,8 +17,10 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.routes import object_state
+from vvwatch.core.filters import Reason
 from vvwatch.core.locations import Address
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.selection import SkippedObject
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
 from vvwatch.ports import Capabilities
 from vvwatch.providers.local.storage import LocalStorage
@@ -145,7 +147,7 @@ async def test_what_was_observed_of_another_version_explains_nothing(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    seen = {"key": "e.mp4", "version": "v1", "reason": "zero_byte", "detail": "it is empty", "size_bytes": 0}
+    seen = SkippedObject("e.mp4", "v1", 0, Reason.ZERO_BYTE, "it is empty")
     await database.write(ledger.record_observations, row.id, [seen])
     storage.put("e.mp4", b"now it has content")
     assert (await explained(api, "e.mp4"))["conclusion"].startswith("it matches and is new")

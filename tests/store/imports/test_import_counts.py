@@ -19,6 +19,7 @@ from tests.databases import Databases
 from tests.store.pipeline import PROBE, RecordingSink, jobs_of, obj, prepare
 from vvwatch.core.filters import Reason
 from vvwatch.core.imports import TERMINAL, FileStatus
+from vvwatch.core.selection import SkippedObject
 from vvwatch.errors import Conflict, ObjectChanged
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import invariants
@@ -26,7 +27,7 @@ from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.imports import attachments, cancellation, imports, one_time, retrying
 from vvwatch.store.imports.imports import FileOutcome, NewFile
-from vvwatch.store.imports.one_time import Listing, OneTimeSpec, SkippedObject
+from vvwatch.store.imports.one_time import Listing, OneTimeSpec
 from vvwatch.store.schema import import_files, import_jobs, objects
 
 JOB_ID: Final = "job_it"

@@ -5,6 +5,8 @@ import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.store.pipeline import count, jobs_of, obj, prepare
+from vvwatch.core.filters import Reason
+from vvwatch.core.selection import SkippedObject
 from vvwatch.core.windows import CloseReason, WindowPolicy
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database
@@ -165,7 +167,7 @@ async def test_editing_what_is_watched_never_forgets_what_was_imported(database:
 
 async def test_a_refused_object_is_reported_once_per_version(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
-    seen = {"key": "e.mp4", "version": "v1", "reason": "zero_byte", "detail": "it is empty", "size_bytes": 0}
+    seen = SkippedObject("e.mp4", "v1", 0, Reason.ZERO_BYTE, "it is empty")
     assert await database.write(ledger.record_observations, row.id, [seen]) == [seen]
     assert await database.write(ledger.record_observations, row.id, [seen]) == []
     for version in ("v1", "v2"):

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.fakes import FakeBucket
 from tests.store.pipeline import jobs_of, prepare
+from vvwatch.core.filters import Reason
+from vvwatch.core.selection import SkippedObject
 from vvwatch.core.versions import file_version, loose_version
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database
@@ -114,11 +116,11 @@ async def test_what_was_reported_as_skipped_is_not_reported_again_under_the_othe
     database: Database, watcher: Watcher, storage: FakeBucket
 ) -> None:
     row = await database.write(prepare)
-    seen = {"key": "a.txt", "reason": "unsupported_media_type", "detail": "", "size_bytes": 5}
-    noted, now = ({**seen, "version": version} for version in (file_version(7, 5, 9), loose_version(5, 9)))
+    noted = SkippedObject("a.txt", file_version(7, 5, 9), 5, Reason.UNSUPPORTED_MEDIA_TYPE, "")
+    now = replace(noted, version=loose_version(5, 9))
     assert await database.write(ledger.record_observations, row.id, [noted]) == [noted]
     assert await database.write(ledger.record_observations, row.id, [now]) == []
-    changed = {**seen, "version": loose_version(6, 9)}
+    changed = replace(noted, version=loose_version(6, 9))
     assert await database.write(ledger.record_observations, row.id, [changed]) == [changed]
 
 

@@ -20,7 +20,6 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
 from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord
 
-_EXISTING: Final = "not imported: it existed before the automation began, and process_existing is false"
 _UNFILLED: Final = "it is mostly unwritten holes (it is imported an hour after its last change)"
 _PROOFS: Final = {
     "sweeps": "two full scans in a row did not find it",
@@ -80,7 +79,9 @@ def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
         return None
     if any(other.window is not None or other.job is not None for other in others):
         return f"not imported: {explain_reason(Reason.NEW_ONLY_KNOWN_KEY)}"
-    return _EXISTING if index.automation is not None and not index.automation.process_existing else None
+    if index.automation is not None and not index.automation.process_existing:
+        return f"not imported: {explain_reason(Reason.EXISTING)}"
+    return None
 
 
 def _why_held_back(index: IndexRecord, life: VersionRecord) -> str:

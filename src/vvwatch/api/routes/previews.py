@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.wire import Resource
-from vvwatch.core.filters import ObjectFilter
+from vvwatch.core.filters import ObjectFilter, explain_if_known
 from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.store.watching.dry_run import Parts
-from vvwatch.workflow.watching.preview import Preview, explain_declined, preview_import
+from vvwatch.workflow.watching.preview import Preview, preview_import
 from vvwatch.workflow.watching.watch_state import WatchState
 
 
@@ -75,7 +75,7 @@ def _to_response(parts: Parts, mode: str, found: Preview) -> ImportPreview:
         new=found.new,
         known=found.known,
         declined=[
-            Declined(reason=reason, count=count, explanation=explain_declined(reason))
+            Declined(reason=reason, count=count, explanation=explain_if_known(reason))
             for reason, count in found.declined.most_common()
         ],
         new_keys=found.new_keys,

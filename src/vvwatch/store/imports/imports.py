@@ -14,6 +14,7 @@ from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import base_name
 from vvwatch.core.retries import Patience
+from vvwatch.core.selection import SkippedObject
 from vvwatch.errors import ObjectArchived, ObjectChanged
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -244,13 +245,8 @@ def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
 
 
 def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
-    seen = {
-        "key": file.key,
-        "version": file.version,
-        "reason": Reason.ARCHIVED,
-        "detail": explain_reason(Reason.ARCHIVED),
-        "size_bytes": file.size_bytes,
-    }
+    reason = Reason.ARCHIVED
+    seen = SkippedObject(file.key, file.version, file.size_bytes, reason, explain_reason(reason))
     ledger.record_observations(tx, automation_id, [seen], reported_in=file.job_id)
 
 

@@ -14,9 +14,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
-from vvwatch.core.filters import Reason, check_rules, explain_reason
+from vvwatch.core.filters import Reason, check_rules
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.selection import Choice, SkippedObject
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -52,17 +53,6 @@ class OneTimeSpec:
     exclude: Sequence[str] = ()
     min_size_bytes: int | None = None
     max_size_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedObject:
-    """Something that stands there and is not imported, and why: `reason` for machines, `detail` for people."""
-
-    key: str
-    version: str
-    size_bytes: int
-    reason: Reason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +137,10 @@ def record_listed(
     strange = [key for key in fresh if key not in there]
     scope_id = ledger.ensure_scope(tx, row.index_id, row.connector_id)
     known = claims.find_imported(tx, scope_id, strange) if row.import_mode == NEW_ONLY else set()
-    left = [*left, *(_skip_known(fresh.pop(key)) for key in strange if key in known)]
+    left = [
+        *left,
+        *(Choice(fresh.pop(key), Reason.NEW_ONLY_KNOWN_KEY).to_skipped() for key in strange if key in known),
+    ]
     left = list({each.key: each for each in left if each.key not in there and each.key not in fresh}.values())
     overtaken = [(key, there[key].version) for key in fresh if key in there and there[key].claimed]
     claims.release_versions(tx, row.index_id, row.connector_id, overtaken)
@@ -190,11 +183,6 @@ def _is_skipped(file: sa.Row[Any]) -> bool:
 
 def _select_pending(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
     return {(row.key, row.version) for row in there.values() if row.status == FileStatus.PENDING}
-
-
-def _skip_known(obj: StorageObject) -> SkippedObject:
-    reason = Reason.NEW_ONLY_KNOWN_KEY
-    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, explain_reason(reason))
 
 
 def _add_files(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:

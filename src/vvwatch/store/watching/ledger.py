@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.core.ledger import Diff, diff_listing, join_diffs
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import SeenKeys
+from vvwatch.core.selection import KnownKeys, SkippedObject
 from vvwatch.core.versions import is_same_version
 from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import (
@@ -111,14 +112,6 @@ def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: See
     return diff_listing(run, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKeys:
-    """Keys that have or had a version: `taken`, or `awaited` while its import may still fail."""
-
-    taken: set[str]
-    awaited: set[str]
-
-
 def find_known_keys(tx: Tx, scope_id: int, keys: Sequence[str]) -> KnownKeys:
     """Return those of `keys` that have or had a version; versions whose import failed do not count."""
     given = {"scope_id": scope_id, "keys": json.dumps(keys)}
@@ -182,12 +175,12 @@ def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
 
 
 def record_observations(
-    tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]], reported_in: str | None = None
-) -> list[dict[str, Any]]:
+    tx: Tx, automation_id: str, seen: Sequence[SkippedObject], reported_in: str | None = None
+) -> list[SkippedObject]:
     """Record why objects were not picked up; return the new observations.
 
-    Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays, so an object is
-    reported as skipped once per version and reason. `reported_in` is the job that already reported them.
+    An unchanged observation stays, so an object is reported as skipped once per version and reason. `reported_in`
+    is the job that already reported them.
     """
     news = _select_new_observations(tx, automation_id, seen)
     if news:
@@ -196,7 +189,8 @@ def record_observations(
         values = {name: insert.excluded[name] for name in (*_OBSERVED, "seen_at", "job_id")}
         keyed = ["automation_id", "key"]
         tx.execute(
-            insert.on_conflict_do_update(index_elements=keyed, set_=values), [common | row for row in news]
+            insert.on_conflict_do_update(index_elements=keyed, set_=values),
+            [common | asdict(each) for each in news],
         )
     return news
 
@@ -213,28 +207,28 @@ def find_observed(
     return {(row.key, row.version) for row in tx.all(found)}
 
 
-def has_new_observations(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
+def has_new_observations(tx: Tx, automation_id: str, seen: Sequence[SkippedObject]) -> bool:
     """Return whether `record_observations` would record anything."""
     return bool(_select_new_observations(tx, automation_id, seen))
 
 
 def _select_new_observations(
-    tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
+    tx: Tx, automation_id: str, seen: Sequence[SkippedObject]
+) -> list[SkippedObject]:
     known = tx.all(
         sa.select(observations.c.key, observations.c.version, observations.c.reason).where(
             observations.c.automation_id == automation_id,
-            observations.c.key.in_([row["key"] for row in seen]),
+            observations.c.key.in_([each.key for each in seen]),
         )
     )
     before = {row.key: row for row in known}
-    return [row for row in seen if not _is_recorded(before.get(row["key"]), row)]
+    return [each for each in seen if not _is_recorded(before.get(each.key), each)]
 
 
-def _is_recorded(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
-    if before is None or before.reason != seen["reason"]:
+def _is_recorded(before: sa.Row[Any] | None, seen: SkippedObject) -> bool:
+    if before is None or before.reason != seen.reason:
         return False
-    return is_same_version(before.version, seen["version"])
+    return is_same_version(before.version, seen.version)
 
 
 def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:

@@ -1,30 +1,34 @@
-"""From what was seen to the window: what is new, wanted and settled joins it, each version once."""
+"""Put new, wanted and settled objects into the open window, each version once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Final
 
 import anyio
 
 from vvwatch.core.cadence import note_new_keys
-from vvwatch.core.filters import WORTH_KNOWING
+from vvwatch.core.filters import WORTH_KNOWING, Reason
 from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.selection import SkippedObject
 from vvwatch.core.settling import Sighting, is_settled, note_sighting
-from vvwatch.ports import Clock, Irregularity
+from vvwatch.ports import Clock
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import absences, ledger, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, to_observation
+from vvwatch.workflow.watching.watch_state import ScanStats, WatchState
 from vvwatch.workflow.watching.windows import announce_closed
 
-_MOST_SETTLING = 200_000
+_MOST_SETTLING: Final = 200_000
+_MATCHING: Final = (Reason.ACCEPTED, Reason.NEW_ONLY_KNOWN_KEY, Reason.EXISTING)
+_NOT_SKIPPED: Final = (Reason.ACCEPTED, Reason.OWN_OUTPUT)
+_WORTH_OBSERVING: Final = WORTH_KNOWING - {Reason.FOLDER_WITH_CONTENT}  # the scanner observes that itself
 
 
 class Intake:
-    """Takes in what listings and events saw. `unsettled` is set when something began to settle."""
+    """Accepts objects that listings and events report. `unsettled` is set when one begins to settle."""
 
     def __init__(
         self, database: Database, clock: Clock, telemetry: Telemetry, sample: Callable[[], float]
@@ -36,115 +40,75 @@ class Intake:
         self._sample = sample
 
     async def take(self, watched: WatchState, seen: Sequence[StorageObject], tally: ScanStats) -> None:
-        """Take in what of `seen` is new to the ledger, wanted and settled; counted in `tally`."""
-        await self.take_runs(watched, [seen], tally)
+        """Accept those of `seen` that are new, wanted and settled; count them in `tally`."""
+        await self.take_pages(watched, [seen], tally)
 
-    async def take_runs(
-        self, watched: WatchState, runs: Sequence[Sequence[StorageObject]], tally: ScanStats
+    async def take_pages(
+        self, watched: WatchState, pages: Sequence[Sequence[StorageObject]], tally: ScanStats
     ) -> None:
-        """As `take`, of runs of objects whose keys stand close together, as a page of a listing has them."""
-        if not any(runs):
+        """As `take`, for pages of a listing: the keys of each are close together."""
+        if not any(pages):
             return
-        held = await self._database.read(ledger.compare_pages, watched.row.scope_id, runs, tally.seen)
-        if held.missed:
-            await self._database.write(absences.clear_absences, watched.row.scope_id, held.missed)
-        difference = await self._without_risen(watched, held.diff)
+        found = await self._database.read(ledger.compare_pages, watched.row.scope_id, pages, tally.seen)
+        if found.missed:
+            await self._database.write(absences.clear_absences, watched.row.scope_id, found.missed)
+        difference = await self._restore_reappeared(watched, found.diff)
         tally.known += difference.known
-        await self.offer(watched, chain(*runs), difference, tally)
-
-    async def _without_risen(self, watched: WatchState, difference: Diff) -> Diff:
-        """Where a version never comes twice, one that was taken for gone was only out of sight: it is known."""
-        if watched.storage.capabilities.versions_recur or not difference.created:
-            return difference
-        scope_id, created = watched.row.scope_id, difference.created
-        risen = await self._database.read(absences.find_tombstones, scope_id, created)
-        if not risen:
-            return difference
-        await self._database.write(absences.restore_versions, scope_id, list(risen.values()))
-        fresh = [obj for obj in created if obj[:2] not in risen]
-        return Diff(fresh, difference.modified, difference.known + len(risen))
-
-    async def offer(
-        self, watched: WatchState, seen: Iterable[StorageObject], difference: Diff, tally: ScanStats
-    ) -> None:
-        """As `take`, of what was held against the ledger; what is no candidate any more has nothing to settle."""
-        wanted = await self._wanted(watched, difference, tally)
+        wanted = await self._select(watched, [*difference.created, *difference.modified], tally)
         if watched.settling:
-            for key in {obj.key for obj in seen} - {obj.key for obj in wanted}:
+            for key in {obj.key for obj in chain(*pages)} - {obj.key for obj in wanted}:
                 watched.settling.pop(key, None)
-        ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
+        ready = wanted if watched.storage.capabilities.atomic_writes else await self._settle(watched, wanted)
         tally.settling += len(wanted) - len(ready)
         if ready:
             await self._accept(watched, ready, tally)
 
-    async def observe_irregular(self, watched: WatchState, irregular: Sequence[Irregularity]) -> None:
-        """Remember what stands there, would be wanted and can be no object."""
-        await self._observe(
-            watched,
-            [
-                {
-                    "key": item.key,
-                    "version": "",
-                    "reason": item.reason,
-                    "detail": item.detail,
-                    "size_bytes": 0,
-                }
-                for item in irregular
-            ],
-        )
+    async def _restore_reappeared(self, watched: WatchState, difference: Diff) -> Diff:
+        """Drop versions that have a tombstone if the store never reuses version ids, and restore them in the ledger.
 
-    async def _wanted(self, watched: WatchState, difference: Diff, tally: ScanStats) -> list[StorageObject]:
-        """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
-        new = [*difference.created, *difference.modified]
-        firsts = await self._firsts(watched, new)
-        later = firsts.taken | firsts.awaited
-        first = [obj for obj in new if obj.key not in later]
-        named = [obj for obj in first if _is_worth_examining(watched, obj.key)]
-        candidates, own = await self._without_own(watched, named)
-        if candidates:
-            candidates = await watched.looked_into(self._database, candidates, self._sample())
-        verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
-        wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
-        declined = [obj for obj in new if obj.key in later and watched.filter.verdict(obj).accepted]
-        if known := [*(obj for obj in declined if obj.key in firsts.taken), *own, *existing]:
+        They were never deleted.
+        """
+        if watched.storage.capabilities.versions_recur or not difference.created:
+            return difference
+        scope_id, created = watched.row.scope_id, difference.created
+        reappeared = await self._database.read(absences.find_tombstones, scope_id, created)
+        if not reappeared:
+            return difference
+        await self._database.write(absences.restore_versions, scope_id, list(reappeared.values()))
+        fresh = [obj for obj in created if obj[:2] not in reappeared]
+        return Diff(fresh, difference.modified, difference.known + len(reappeared))
+
+    async def _select(
+        self, watched: WatchState, new: Sequence[StorageObject], tally: ScanStats
+    ) -> list[StorageObject]:
+        """Return what the rules pick up of `new`; record the others where that is worth knowing."""
+        if not new:
+            return []
+        selected = await watched.selection(self._database, self._sample()).select(new)
+        if known := selected.list_never_imported():
             await self._database.write(
                 windows.acknowledge_objects, watched.row.id, watched.row.generation, known
             )
             tally.note(known)
-        tally.matched += len(wanted) + len(declined) + len(existing)
-        tally.skipped += len(first) - len(own) - len(wanted)
-        refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
-        await self._observe(watched, [to_observation(obj, v.reason, v.detail) for obj, v in refused])
-        return wanted
-
-    async def _firsts(self, watched: WatchState, new: Sequence[StorageObject]) -> ledger.KnownKeys:
-        """Where only the first version of a key counts: the keys that had one."""
-        if not watched.new_only or not new:
-            return ledger.KnownKeys(set(), set())
-        return await self._database.read(
-            ledger.find_known_keys, watched.row.scope_id, [obj.key for obj in new]
+        tally.matched += sum(each.reason in _MATCHING for each in selected.choices)
+        skipped = [each for each in selected.choices if not selected.earlier.has(each.obj.key)]
+        tally.skipped += sum(each.reason not in _NOT_SKIPPED for each in skipped)
+        await self.observe(
+            watched, [each.to_skipped() for each in skipped if each.reason in _WORTH_OBSERVING]
         )
+        return selected.list_wanted()
 
-    async def _without_own(
-        self, watched: WatchState, candidates: list[StorageObject]
-    ) -> tuple[list[StorageObject], list[StorageObject]]:
-        """Split off what we wrote ourselves."""
-        uris = {watched.storage.uri(obj.key): obj for obj in candidates}
-        ours = await self._database.read(ledger.find_own_outputs, list(uris)) if uris else set()
-        return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
-
-    async def _observe(self, watched: WatchState, observed: list[dict[str, Any]]) -> None:
-        if not observed or not await self._database.read(
-            ledger.has_new_observations, watched.row.id, observed
-        ):
+    async def observe(self, watched: WatchState, skipped: Sequence[SkippedObject]) -> None:
+        """Record what the automation skips and why, unless that is recorded."""
+        if not skipped or not await self._database.read(ledger.has_new_observations, watched.row.id, skipped):
             return
-        for item in await self._database.write(ledger.record_observations, watched.row.id, observed):
+        for item in await self._database.write(ledger.record_observations, watched.row.id, skipped):
             self._telemetry.emit(
-                "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
+                "change.skipped", automation=watched.row.id, object_key=item.key, reason=item.reason
             )
 
-    async def _ripe(self, watched: WatchState, wanted: list[StorageObject]) -> list[StorageObject]:
-        """Those that have settled and that no visible writer holds; the others wait for the next look."""
+    async def _settle(self, watched: WatchState, wanted: list[StorageObject]) -> list[StorageObject]:
+        """Return the objects that settled and that no writer has open; the others wait for the next look."""
         now = self._clock.monotonic()
         quiet: list[StorageObject] = []
         for obj in wanted:
@@ -173,9 +137,11 @@ class Intake:
             since = self._clock.now() + watched.storage.clock_ahead_seconds - tally.late_seconds
             tally.recovered += min(result.count, sum(obj.changed_at < since for obj in ready))
         note_new_keys(tally.newest, (obj.key for obj in ready))
-        self._tell(row.id, ready, result)
+        self._report(row.id, ready, result)
 
-    def _tell(self, automation_id: str, ready: Sequence[StorageObject], result: windows.AcceptResult) -> None:
+    def _report(
+        self, automation_id: str, ready: Sequence[StorageObject], result: windows.AcceptResult
+    ) -> None:
         if result.opened:
             self._telemetry.emit(
                 "window.opened", automation=automation_id, window=result.window_id, due_at=result.due_at
@@ -191,9 +157,3 @@ class Intake:
             )
         for closed in result.closed:
             announce_closed(self._telemetry, closed)
-
-
-def _is_worth_examining(watched: WatchState, key: str) -> bool:
-    """Whether more than its name decides, or its owner is told; a bucket may be full of what nobody wants."""
-    verdict = watched.filter.name_verdict(key)
-    return verdict.accepted or verdict.reason in WORTH_KNOWING

@@ -1,7 +1,7 @@
-"""One-time import jobs: the connector is listed once, and what it has and is wanted becomes the job's manifest.
+"""One-time import jobs: list the connector once; the objects that are wanted become the job's manifest.
 
-The rules are those of the intake of automations. A file that may still be written to is waited for a little, and is
-left alone, with the reason, when it does not come to rest.
+The rules are those of automations (`Selection`). The listing waits a little for files that may still be written to,
+and skips those that keep changing.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain_reason
+from vvwatch.core.filters import ObjectFilter, Reason
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.selection import Choice, Selected, SkippedObject
 from vvwatch.errors import StorageError, StorageUnavailable
-from vvwatch.ports import Clock, Irregularity, Job, Page, Storage
+from vvwatch.ports import Clock, Job, Page, Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.imports import cancellation, one_time
 from vvwatch.store.imports.imports import FileEnd
-from vvwatch.store.imports.one_time import Listing, SkippedObject
-from vvwatch.store.watching import ledger
+from vvwatch.store.imports.one_time import Listing
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
-from vvwatch.workflow.watching.watch_state import find_left_out
+from vvwatch.workflow.watching.selection import Selection
+from vvwatch.workflow.watching.watch_state import list_left_out
 
 _SETTLE_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 60.0
@@ -32,12 +33,12 @@ _AT_ONCE: Final = 500
 
 
 class _Superseded(Exception):
-    """Another listing of the job counts now, or none: it was cancelled."""
+    """Another listing of the job replaced this one, or the job was cancelled."""
 
 
 @dataclass
 class _JobListing:
-    """One listing under way. `settling` are those that may still be written to; `asked` counts archived ones."""
+    """A running listing. `settling` are files that may still be written to; `asked` counts archived objects."""
 
     job: Job
     listing: Listing
@@ -47,9 +48,15 @@ class _JobListing:
     asked: int = 0
     files: int = 0
 
+    def pick_asked(self, archived: Sequence[str]) -> Sequence[str]:
+        """Return the archived keys to ask the storage about: the first of the job."""
+        asked = archived[: max(_MOST_ASKED - self.asked, 0)]
+        self.asked += len(asked)
+        return asked
+
 
 class OneTimeImports:
-    """Lists for import jobs, and tells the files of those that were stopped."""
+    """Runs the listings of import jobs, and skips the files of cancelled jobs."""
 
     def __init__(self, database: Database, clock: Clock, telemetry: Telemetry, reading: Reading) -> None:
         self._database = database
@@ -61,17 +68,17 @@ class OneTimeImports:
         """Handle the work of an import job as a whole."""
         listing = await self._database.write(one_time.begin, job)
         if listing is None:
-            await self._tell_files(job)
+            await self._skip_files(job)
             return
         try:
-            await self._listed(job, listing)
+            await self._list(job, listing)
         except _Superseded:
             return
         except Exception as failure:  # noqa: BLE001  # one job's trouble must not go on for ever
-            await self._failed(job, listing, failure)
+            await self._handle_failure(job, listing, failure)
 
-    async def _tell_files(self, job: Job) -> None:
-        """In transactions so short that nobody waits for one, with a pause after each."""
+    async def _skip_files(self, job: Job) -> None:
+        """Skip the files in short transactions, with a pause after each, so that nothing else waits long."""
         while True:
             started = self._clock.monotonic()
             if not await self._database.write(cancellation.skip_files, job):
@@ -80,7 +87,7 @@ class OneTimeImports:
             if took > 0:
                 await self._clock.sleep(took)
 
-    async def _listed(self, job: Job, listing: Listing) -> None:
+    async def _list(self, job: Job, listing: Listing) -> None:
         row = listing.row
         storage = await self._reading.storage(listing.connector)
         rules = ObjectFilter.of(row)
@@ -89,14 +96,14 @@ class OneTimeImports:
             storage.list(row.source_prefix, recursive=row.recursive, skips=rules.skips)
         ) as pages:
             async for page in pages:
-                await self._page(look, page)
-        await self._settled(look)
+                await self._take_page(look, page)
+        await self._settle(look)
         end = await self._database.write(one_time.seal, job, listing)
         if end is not None:
             self._telemetry.emit("import.started", import_job=end.job_id, files=look.files)
-            self._announce(end)
+            self._report_end(end)
 
-    def _announce(self, end: FileEnd) -> None:
+    def _report_end(self, end: FileEnd) -> None:
         if end.job_status is not None:
             self._telemetry.emit(
                 "import.finished",
@@ -108,14 +115,14 @@ class OneTimeImports:
                 skipped=end.skipped,
             )
 
-    async def _failed(self, job: Job, listing: Listing, failure: Exception) -> None:
-        """A storage that is away is waited for; what a person has to mend before all else has failed."""
+    async def _handle_failure(self, job: Job, listing: Listing, failure: Exception) -> None:
+        """List again later while the storage is unavailable; fail the job if a person must act first."""
         error = to_known_error(job, failure)
         again = self._reading.again_at(error, listing.row.attempts)
         if again is None:
             end = await self._database.write(one_time.fail, job, listing, error.message)
             if end is not None:
-                self._announce(end)
+                self._report_end(end)
             return
         await self._database.write(one_time.list_again, job, listing, again, error.message)
         self._telemetry.emit(
@@ -126,38 +133,28 @@ class OneTimeImports:
             error=error,
         )
 
-    async def _page(self, look: _JobListing, page: Page) -> None:
+    async def _take_page(self, look: _JobListing, page: Page) -> None:
         for start in range(0, len(page.objects), _AT_ONCE):
-            await self._objects(look, page.objects[start : start + _AT_ONCE])
-        if left := [
-            _decline_irregular(each) for each in find_left_out(look.filter, Page((), page.irregular))
-        ]:
-            await self._take(look, [], left)
+            await self._take_objects(look, page.objects[start : start + _AT_ONCE])
+        await self._record(look, [], list_left_out(look.filter, Page((), page.irregular)))
 
-    async def _objects(self, look: _JobListing, objects: Sequence[StorageObject]) -> None:
-        """What of these is wanted and at rest is gathered; what may move is kept for the end of the listing."""
-        wanted, left = await self._judged(look, objects)
-        at_rest = wanted if look.storage.capabilities.atomic_writes else await self._at_rest(look, wanted)
-        resting = {obj.key for obj in at_rest}
-        moving = [obj for obj in wanted if obj.key not in resting]
+    async def _take_objects(self, look: _JobListing, objects: Sequence[StorageObject]) -> None:
+        """Record objects that are wanted and settled; keep the others for the end of the listing."""
+        selected = await self._select(look, objects)
+        wanted = selected.list_wanted()
+        settled = (
+            wanted if look.storage.capabilities.atomic_writes else await self._find_settled(look, wanted)
+        )
+        keys = {obj.key for obj in settled}
+        moving = [obj for obj in wanted if obj.key not in keys]
         room = _MOST_SETTLING - len(look.settling)
         look.settling.update((obj.key, obj) for obj in moving[:room])
-        await self._take(look, at_rest, [*left, *(_decline(obj, Reason.SETTLING) for obj in moving[room:])])
+        await self._record(look, settled, [*selected.list_skipped(), *_skip_settling(moving[room:])])
 
-    async def _judged(
-        self, look: _JobListing, objects: Sequence[StorageObject]
-    ) -> tuple[list[StorageObject], list[SkippedObject]]:
-        """What of these passes the rules, and of the others those of which a person would want to hear."""
-        found = await self._thawed(look, await self._without_own(look, objects))
-        verdicts = [(obj, look.filter.verdict(obj)) for obj in found]
-        left = [
-            _decline(obj, verdict.reason, verdict.detail)
-            for obj, verdict in verdicts
-            if verdict.reason in WORTH_KNOWING
-        ]
-        return [obj for obj, verdict in verdicts if verdict.accepted], left
+    async def _select(self, look: _JobListing, objects: Sequence[StorageObject]) -> Selected:
+        return await Selection(self._database, look.storage, look.filter, look.pick_asked).select(objects)
 
-    async def _take(
+    async def _record(
         self, look: _JobListing, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
     ) -> None:
         if not wanted and not left:
@@ -167,56 +164,38 @@ class OneTimeImports:
             raise _Superseded
         look.files = taken.total_files - taken.skipped
 
-    async def _without_own(self, look: _JobListing, objects: Sequence[StorageObject]) -> list[StorageObject]:
-        """What we wrote ourselves is never an input."""
-        candidates = {
-            look.storage.uri(obj.key): obj for obj in objects if look.filter.name_verdict(obj.key).accepted
-        }
-        own = await self._database.read(ledger.find_own_outputs, list(candidates)) if candidates else set()
-        ours = {candidates[uri].key for uri in own}
-        return [obj for obj in objects if obj.key not in ours]
-
-    async def _thawed(self, look: _JobListing, objects: list[StorageObject]) -> list[StorageObject]:
-        """Each archived or not as is known now; of very many archived ones some are asked about."""
-        frozen = [obj.key for obj in objects if obj.archived and look.filter.name_verdict(obj.key).accepted]
-        asked = frozen[: max(_MOST_ASKED - look.asked, 0)]
-        if not asked:
-            return objects
-        look.asked += len(asked)
-        thawed = set(await look.storage.restored(asked))
-        return [obj._replace(archived=obj.archived and obj.key not in thawed) for obj in objects]
-
-    async def _at_rest(self, look: _JobListing, objects: Iterable[StorageObject]) -> list[StorageObject]:
-        """Those that were not written to for a while and that no visible writer holds."""
+    async def _find_settled(self, look: _JobListing, objects: Iterable[StorageObject]) -> list[StorageObject]:
+        """Return the objects that have not changed for a while and that no writer has open."""
         since = self._clock.now() + look.storage.clock_ahead_seconds - _SETTLE_SECONDS
         still = [obj for obj in objects if obj.changed_at <= since]
         held = await look.storage.in_use([obj.key for obj in still]) if still else ()
         return [obj for obj in still if obj.key not in held]
 
-    async def _settled(self, look: _JobListing) -> None:
-        """Wait for what may still be written to; what then is as it was seen is gathered."""
+    async def _settle(self, look: _JobListing) -> None:
+        """Wait for files that may still be written to; record those that no longer change, skip the others."""
         until = self._clock.monotonic() + _PATIENCE_SECONDS
         while look.settling and self._clock.monotonic() < until:
             await self._clock.sleep(_SETTLE_SECONDS)
             seen, look.settling = look.settling, {}
             for start in range(0, len(seen), _AT_ONCE):
-                await self._looked_again(look, list(seen.values())[start : start + _AT_ONCE])
-        left = [_decline(obj, Reason.SETTLING) for obj in look.settling.values()]
+                await self._look_again(look, list(seen.values())[start : start + _AT_ONCE])
+        left = _skip_settling(look.settling.values())
         for start in range(0, len(left), _AT_ONCE):
-            await self._take(look, [], left[start : start + _AT_ONCE])
+            await self._record(look, [], left[start : start + _AT_ONCE])
 
-    async def _looked_again(self, look: _JobListing, seen: Sequence[StorageObject]) -> None:
+    async def _look_again(self, look: _JobListing, seen: Sequence[StorageObject]) -> None:
         there = [(obj, await _stat_or_none(look.storage, obj.key)) for obj in seen]
         held = await look.storage.in_use([obj.key for obj in seen])
-        rested = [obj for obj, now in there if now == obj and obj.key not in held]
-        resting = {obj.key for obj in rested}
-        moving = [now for _, now in there if now is not None and now.key not in resting]
+        settled = [obj for obj, now in there if now == obj and obj.key not in held]
+        keys = {obj.key for obj in settled}
+        moving = [now for _, now in there if now is not None and now.key not in keys]
         look.settling.update((now.key, now) for now in moving)
-        await self._take(look, *await self._judged(look, rested))
+        selected = await self._select(look, settled)
+        await self._record(look, selected.list_wanted(), selected.list_skipped())
 
 
 async def _stat_or_none(storage: Storage, key: str) -> StorageObject | None:
-    """What stands at the key; None when nothing that could be imported does any more."""
+    """Return the object at the key; None if it no longer has one that can be imported."""
     try:
         return await storage.stat(key)
     except StorageUnavailable:
@@ -225,10 +204,5 @@ async def _stat_or_none(storage: Storage, key: str) -> StorageObject | None:
         return None
 
 
-def _decline(obj: StorageObject, reason: Reason, detail: str = "") -> SkippedObject:
-    told = f"{explain_reason(reason)} ({detail})" if detail else explain_reason(reason)
-    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, told)
-
-
-def _decline_irregular(found: Irregularity) -> SkippedObject:
-    return SkippedObject(found.key, "", 0, Reason(found.reason), found.detail)
+def _skip_settling(objects: Iterable[StorageObject]) -> list[SkippedObject]:
+    return [Choice(obj, Reason.SETTLING).to_skipped() for obj in objects]

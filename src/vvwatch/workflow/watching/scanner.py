@@ -28,7 +28,7 @@ from vvwatch.store.watching.absences import MissingChunk
 from vvwatch.store.watching.scans import ScanReport
 from vvwatch.workflow.watching.intake import Intake
 from vvwatch.workflow.watching.unanswered import UnansweredStores
-from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, find_left_out
+from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, list_left_out
 
 _COMPARED_AT_ONCE: Final = 4_000
 _RUN_KEYS: Final = 1_000
@@ -90,20 +90,20 @@ class Scanner:
                 await self._note(watched, page, tally)
                 runs.add(page.objects)
                 if runs.count >= _COMPARED_AT_ONCE:
-                    await self._intake.take_runs(watched, runs.taken(), tally)
+                    await self._intake.take_pages(watched, runs.taken(), tally)
         except StorageError:
-            await self._intake.take_runs(watched, runs.taken(), tally)
+            await self._intake.take_pages(watched, runs.taken(), tally)
             raise
-        await self._intake.take_runs(watched, runs.taken(), tally)
+        await self._intake.take_pages(watched, runs.taken(), tally)
         return max(runs.last_key, after)
 
     async def _note(self, watched: WatchState, page: Page, tally: ScanStats) -> None:
         tally.listed += len(page.objects)
         tally.calls += page.calls
         tally.blind |= any(item.reason in _HIDING for item in page.irregular)
-        left = find_left_out(watched.filter, page)
+        left = list_left_out(watched.filter, page)
         tally.left_out.add(left)
-        await self._intake.observe_irregular(watched, left)
+        await self._intake.observe(watched, left)
 
     async def sweep(self, job: Job, watched: WatchState, tally: ScanStats) -> FullScan:
         """List all that the automation watches; what is new joins its window, what is gone leaves the ledger."""
