@@ -10,11 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.api.route_scopes import SCOPES
 from tests.daemon_process import ADMIN_KEY
 from tests.receiver import Receiver
 from tests.sdk.world import World
 from tests.wire.conftest import Make, refused, told
-from vvwatch.api.http.auth import SCOPES
 
 KEY = re.compile(r"sk_live_[0-9a-f]{48}")
 EXPORT_KEYS = {

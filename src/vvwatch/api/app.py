@@ -64,7 +64,7 @@ from vvwatch.api.routes import (
 )
 from vvwatch.core.rate_limits import Meter
 
-_RESOURCES: Final = (
+RESOURCES: Final = (
     automation_list,
     automations,
     deletions,
@@ -147,7 +147,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
     errors.install_handlers(app)
     app.state.methods = defaultdict(set)
-    for router in (*(resource.router for resource in _RESOURCES), documentation.pages):
+    for router in (*(resource.router for resource in RESOURCES), documentation.pages):
         app.include_router(router)
         for route in router.routes:
             app.state.methods[route.path] |= route.methods

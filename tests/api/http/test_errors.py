@@ -8,7 +8,8 @@ import pytest
 
 from tests.api.asking import Api
 from tests.api.http.test_guards import is_envelope
-from vvwatch.api.http.auth import PREFIX, SCOPES
+from tests.api.route_scopes import SCOPES
+from vvwatch.api.http.auth import PREFIX
 from vvwatch.api.http.errors import ApiError
 from vvwatch.errors import (
     AccessDenied,

@@ -22,7 +22,7 @@ from tests.clock import FakeClock
 from tests.store.pipeline import jobs_of
 from vvwatch.api.app import create_app
 from vvwatch.api.http.auditing import ACTIONS, Action
-from vvwatch.api.http.auth import SCOPES, resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.idempotency import REPLAYED, Idempotent
 from vvwatch.api.routes.indexes import Index, to_response
@@ -231,12 +231,11 @@ async def slow(request: Request, once: Idempotent) -> Response:
 async def own(context: ApiContext, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     """A server that has these two routes as well, and takes large bodies."""
     for name in ("POST /test/upload", "POST /test/slow"):
-        monkeypatch.setitem(cast("dict[str, Scope | None]", SCOPES), name, Scope.WRITE)
         monkeypatch.setitem(cast("dict[str, Action]", ACTIONS), name, Action("index.created", "index_id"))
     large = replace(context, settings=replace(context.settings, max_body_bytes=16 << 20))
     app, router = create_app(large), resource_router("test")
-    router.post("/test/upload", status_code=201, response_model=Index)(upload)
-    router.post("/test/slow", status_code=201, response_model=Index)(slow)
+    router.post("/test/upload", status_code=201, response_model=Index, **require(Scope.WRITE))(upload)
+    router.post("/test/slow", status_code=201, response_model=Index, **require(Scope.WRITE))(slow)
     app.include_router(router)
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as client:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.api.asking import ADMIN_KEY, Api
 from tests.api.http.test_guards import is_envelope
-from vvwatch.api.http.auth import PREFIX, SCOPES
+from tests.api.route_scopes import SCOPES
+from vvwatch.api.http.auth import PREFIX
 
 pytestmark = pytest.mark.anyio
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.api.asking import Api, key_with
+from tests.api.route_scopes import SCOPES, print_table
 from tests.clock import FakeClock
 from vvwatch.api.app import create_app
-from vvwatch.api.http.auth import PREFIX, SCOPES
+from vvwatch.api.http.auth import PREFIX, resource_router
 from vvwatch.api.http.context import ApiContext
 from vvwatch.core.keys import Scope
 from vvwatch.store.admin import keys
@@ -36,7 +38,15 @@ async def ask(client: httpx2.AsyncClient, name: str, key: str | None) -> httpx2.
     return await client.request(method, filled(path), headers=headers, content=b"{nonsense", params=bad)
 
 
-async def test_the_table_names_every_route_and_no_other(context: ApiContext) -> None:
+def test_the_table_of_scopes() -> None:
+    """A route that opens to more keys than before shows in the diff of this file.
+
+    Write it with `python -m tests.api.route_scopes > tests/api/scopes.txt`.
+    """
+    assert (Path(__file__).parents[1] / "scopes.txt").read_text() == print_table()
+
+
+async def test_every_route_below_the_prefix_states_its_scope(context: ApiContext) -> None:
     described = create_app(context).openapi()["paths"]
     routes = {
         f"{method.upper()} {path.removeprefix(PREFIX)}"
@@ -45,6 +55,11 @@ async def test_the_table_names_every_route_and_no_other(context: ApiContext) -> 
         if path.startswith(PREFIX)
     }
     assert routes == set(SCOPES)
+
+
+def test_a_route_without_a_scope_fails_when_it_is_declared() -> None:
+    with pytest.raises(TypeError, match=r"GET /nothing states no scope: add \*\*require\(Scope.READ\)"):
+        resource_router("test").get("/nothing")(lambda: None)
 
 
 async def test_without_a_valid_key_nothing_is_told(

@@ -14,8 +14,9 @@ from jsonschema.protocols import Validator
 
 from tests.api.asking import Api
 from tests.api.http.test_guards import is_envelope
+from tests.api.route_scopes import SCOPES
 from vvwatch.api.app import create_app
-from vvwatch.api.http.auth import PREFIX, SCOPES
+from vvwatch.api.http.auth import PREFIX
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.openapi.examples import UNKNOWN
 from vvwatch.api.openapi.responses import CODES, STATUSES

@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.asking import ADMIN_KEY, BASE_URL, PROMPT, Api, client_of, key_with
 from tests.api.openapi.described import DescribedTransport
+from tests.api.route_scopes import SCOPES
 from tests.api.serving import served
 from tests.api.story import INDEX, Story
 from tests.clock import FakeClock
@@ -22,7 +23,7 @@ from tests.fakes import FakeStorage
 from vvwatch.api.app import create_app
 from vvwatch.api.compat.unavailable import router as unavailable
 from vvwatch.api.http.auditing import ACTIONS
-from vvwatch.api.http.auth import SCOPES, ScopedRoute
+from vvwatch.api.http.auth import ScopedRoute
 from vvwatch.api.http.context import ApiContext
 from vvwatch.core.keys import Scope, digest_key
 from vvwatch.core.rate_limits import Limits

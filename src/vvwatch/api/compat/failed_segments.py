@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.pagination import Cursor, cut_page, decode_number
@@ -19,6 +19,7 @@ from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.prompt_runs import MT_PER_USD, describe_unpriced
 from vvwatch.core.budgets import to_usd
 from vvwatch.core.identities import WHOLE, segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.runs import RunItem, SegmentResult
@@ -115,7 +116,7 @@ class SegmentRetry(SegmentRetryStatus):
     idempotency_key: str | None = None
 
 
-@router.get("/prompt-runs/{run_id}/failed-segments")
+@router.get("/prompt-runs/{run_id}/failed-segments", **require(Scope.READ))
 async def list_failed_segments(
     context: Context,
     run_id: str,
@@ -190,6 +191,7 @@ def _whole_item(item: RunItem, stage: str, *, retryable: bool) -> FailedSegment:
     "/prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry",
     status_code=202,
     response_model=SegmentRetry,
+    **require(Scope.WRITE, errors=("model_not_configured",)),
 )
 async def retry_segment(once: Idempotent, run_id: str, video_id: str, segment_id: str) -> Response:
     """Process a failed segment again, or with `seg_…_whole` everything that failed of an item.
@@ -222,7 +224,9 @@ def _retry_fields(row: StoredRetry, run_id: str, video_id: str, segment_id: str)
     }
 
 
-@router.get("/prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retries/{retry_id}")
+@router.get(
+    "/prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retries/{retry_id}", **require(Scope.READ)
+)
 async def get_segment_retry(
     context: Context, run_id: str, video_id: str, segment_id: str, retry_id: str
 ) -> SegmentRetryStatus:

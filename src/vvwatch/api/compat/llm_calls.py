@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.core.budgets import to_usd
 from vvwatch.core.identities import segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.store.models.runs import LlmCall as StoredCall
 from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import call_queries
@@ -50,7 +51,7 @@ class LlmCall(Resource):
     error_message: str | None
 
 
-@router.get("/prompt-runs/{run_id}/llm-calls")
+@router.get("/prompt-runs/{run_id}/llm-calls", **require(Scope.READ))
 async def list_llm_calls(
     context: Context,
     request: Request,

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.compat.unavailable import model_required
-from vvwatch.api.http.auth import PREFIX, resource_router
+from vvwatch.api.http.auth import PREFIX, require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Resource
@@ -18,6 +18,7 @@ from vvwatch.api.routes.prompt_runs import PromptRun
 from vvwatch.api.routes.prompts import Prompt
 from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, SegmentSeconds
 from vvwatch.api.routes.run_requests import VideoIds, report_requested, start_run
+from vvwatch.core.keys import Scope
 from vvwatch.core.media import FIXED_SECONDS
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
@@ -95,7 +96,7 @@ class Processing(Resource):
     prompt_created_inline: bool = False
 
 
-@router.post("/workflow/process", status_code=202, response_model=Processing)
+@router.post("/workflow/process", status_code=202, response_model=Processing, **require(Scope.WRITE))
 async def process_media(context: Context, once: Idempotent, request: Request, body: ProcessBody) -> Response:
     """Run a prompt over media. With the id of a running import, the run waits until it ends."""
     if body.prompt_id is None:

@@ -18,18 +18,18 @@ from pydantic import ValidationError
 
 from vvwatch.api.compat.search_bodies import FilterBody, SearchBody
 from vvwatch.api.compat.unavailable import model_required
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Pagination, decode_cursor, encode_cursor
 from vvwatch.api.http.wire import Marker, Resource
 from vvwatch.core.conditions import Condition, all_hold
 from vvwatch.core.identities import segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import search_queries, target_queries
 from vvwatch.store.runs.search_queries import Level, SearchChunk, SearchHit, SearchPosition
-from vvwatch.store.runs.search_queries import SearchScope as Scope
 
 router = resource_router("search")
 
@@ -122,7 +122,7 @@ class _Search:
 
     conditions: tuple[Condition, ...]
     level: Level
-    scope: Scope
+    scope: search_queries.SearchScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ class _Page:
     full: bool
 
 
-@router.post("/search/filter/playground")
+@router.post("/search/filter/playground", **require(Scope.SEARCH))
 async def filter_playground(context: Context, body: FilterBody) -> FilterPage:
     """List segments of the playground whose metadata meets all conditions."""
     return await _filter_page(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
 
 
-@router.post("/search/filter/{index_id}")
+@router.post("/search/filter/{index_id}", **require(Scope.SEARCH))
 async def filter_index(context: Context, index_id: str, body: FilterBody) -> FilterPage:
     """List segments of an index whose metadata meets all conditions, newest run first."""
     return await _filter_page(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
@@ -150,8 +150,10 @@ async def filter_index(context: Context, index_id: str, body: FilterBody) -> Fil
 async def _filter_page(
     context: ApiContext, body: FilterBody, index_ids: Sequence[str], named: Sequence[str]
 ) -> FilterPage:
-    scope = Scope(index_ids=tuple(index_ids), run_ids=tuple(body.run_ids))
-    await context.database.read(search_queries.require_scope, Scope(tuple(named), scope.run_ids))
+    scope = search_queries.SearchScope(index_ids=tuple(index_ids), run_ids=tuple(body.run_ids))
+    await context.database.read(
+        search_queries.require_scope, search_queries.SearchScope(tuple(named), scope.run_ids)
+    )
     wanted = _Search(tuple(condition.meant() for condition in body.conditions), "segment", scope)
     found = await _fill_page(context, wanted, _to_position(_decode_cursor(body.cursor)), body.page_size)
     cursor = None if found.place is None else _encode_cursor(list(found.place))
@@ -164,7 +166,7 @@ async def _filter_page(
     )
 
 
-@router.post("/workflow/search")
+@router.post("/workflow/search", **require(Scope.SEARCH, errors=("model_not_configured",)))
 async def search_results(context: Context, body: SearchBody) -> SearchPage:
     """List what meets all `filters`, newest run first; a search by `query` needs a model and is refused.
 
@@ -175,7 +177,7 @@ async def search_results(context: Context, body: SearchBody) -> SearchPage:
     return await _search_page(context, body, None, 0)
 
 
-@router.get("/workflow/search/page")
+@router.get("/workflow/search/page", **require(Scope.SEARCH))
 async def search_results_page(
     context: Context, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
 ) -> SearchPage:
@@ -224,14 +226,14 @@ async def _search_page(
     )
 
 
-_PLAYGROUND: Final = Scope(index_ids=(catalog.PLAYGROUND_ID,))
+_PLAYGROUND: Final = search_queries.SearchScope(index_ids=(catalog.PLAYGROUND_ID,))
 _NOT_FULL: Final = "the page is short because much was left to examine; the next cursor continues"
 
 
-def _find_scope(tx: Tx, body: SearchBody) -> Scope:
+def _find_scope(tx: Tx, body: SearchBody) -> search_queries.SearchScope:
     """Return where to search. Raises NotFound."""
     index_id = body.index_id if body.index_name is None else target_queries.find_index_id(tx, body.index_name)
-    scope = Scope(
+    scope = search_queries.SearchScope(
         () if index_id is None else (index_id,), _unique_ids(body.prompt_run_ids), _unique_ids(body.video_ids)
     )
     search_queries.require_scope(tx, scope)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.errors import ApiError, ErrorEnvelope
+from vvwatch.core.keys import Scope
 
 router = resource_router("not available")
 
@@ -27,17 +28,27 @@ _STATUS: Final = {"model_not_configured": 422, "not_available": 404}
 
 
 class _Absent(NamedTuple):
-    """A route that always refuses: its methods, what it would do, and the alternative."""
+    """A route that always refuses: its methods, what it would do, and the alternative.
+
+    It needs the scope that the real one would need: READ for GET, WRITE for others unless `scope` says otherwise.
+    """
 
     methods: tuple[str, ...]
     path: str
     what: str
     hint: str
     code: str = "not_available"
+    scope: Scope | None = None
 
 
-def _requires_model(path: str, what: str, hint: str, methods: tuple[str, ...] = ("POST",)) -> _Absent:
-    return _Absent(methods, path, what, hint, "model_not_configured")
+def _requires_model(
+    path: str,
+    what: str,
+    hint: str,
+    methods: tuple[str, ...] = ("POST",),
+    scope: Scope = Scope.SEARCH,
+) -> _Absent:
+    return _Absent(methods, path, what, hint, "model_not_configured", scope)
 
 
 _FILTER: Final = "POST /api/v2/search/filter/{index_id} filters by metadata"
@@ -45,15 +56,19 @@ _WRITE_IT: Final = "write the prompt yourself and send it to POST /api/v2/prompt
 _SEGMENTS: Final = "GET /api/v2/videos/{video_id}/segments has times; a player can show frames there"
 
 _ABSENT: Final = (
-    _requires_model("/workflow/define", "generating a prompt from an instruction", _WRITE_IT),
-    _requires_model("/prompts/generate", "generating a prompt from an instruction", _WRITE_IT),
+    _requires_model(
+        "/workflow/define", "generating a prompt from an instruction", _WRITE_IT, scope=Scope.WRITE
+    ),
+    _requires_model(
+        "/prompts/generate", "generating a prompt from an instruction", _WRITE_IT, scope=Scope.WRITE
+    ),
     _requires_model("/indexes/{index_id}/search", "a search by query", _FILTER),
     _requires_model("/indexes/{index_id}/image-search", "a search by image", _FILTER),
     _requires_model("/indexes/{index_id}/multimodal-search", "a search by text and image", _FILTER),
     _requires_model("/search/multi-run", "a search by query", _FILTER),
     _requires_model("/playground/search", "a search by query", _FILTER),
     _requires_model("/search/sql/{index_id}/generate", "generating SQL from a question", _FILTER),
-    _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER),
+    _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER, scope=Scope.SEARCH),
     _requires_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
     _Absent(("GET",), "/videos/{video_id}/gif", "an animated preview", _SEGMENTS),
     _Absent(("GET",), "/videos/segments/{segment_id}/thumbnail", "a preview of a segment", _SEGMENTS),
@@ -94,6 +109,7 @@ def _add_route(route: _Absent) -> None:
             summary=f"Not available: {route.what}",
             description=f"Always answers {status}: {route.what} is not part of this server; {route.hint}.",
             responses=described,
+            **require(route.scope or (Scope.READ if method == "GET" else Scope.WRITE)),
         )
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import PUBLIC, require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import USER_ID, Resource
 from vvwatch.core.events import to_iso
+from vvwatch.core.keys import Scope
 from vvwatch.errors import InvalidInput
 from vvwatch.store.runs import usage_queries
 from vvwatch.store.runs.usage_queries import METRICS
@@ -98,7 +99,7 @@ class MetricType(Resource):
     unit: str
 
 
-@router.get("/usage")
+@router.get("/usage", **require(Scope.READ))
 async def get_usage(context: Context) -> Usage:
     """Return this month's usage."""
     since, until = _month_of(_to_date(context.clock.now()))
@@ -114,7 +115,7 @@ async def get_usage(context: Context) -> Usage:
     )
 
 
-@router.get("/usage/history")
+@router.get("/usage/history", **require(Scope.READ))
 async def get_usage_history(
     context: Context,
     start_date: Moment = None,
@@ -130,7 +131,7 @@ async def get_usage_history(
     return UsageHistory(user_id=USER_ID, periods=shown)
 
 
-@router.get("/usage/details")
+@router.get("/usage/details", **require(Scope.READ))
 async def list_usage_details(
     context: Context,
     metric_type: Annotated[str | None, Query(description="a metric of GET /usage/metric-types")] = None,
@@ -149,7 +150,7 @@ async def list_usage_details(
     return sorted(found, key=lambda detail: detail.timestamp, reverse=True)[:limit]
 
 
-@router.get("/usage/breakdown")
+@router.get("/usage/breakdown", **require(Scope.READ))
 async def get_usage_breakdown(
     context: Context, start_date: Moment = None, end_date: Moment = None
 ) -> UsageBreakdown:
@@ -165,7 +166,7 @@ async def get_usage_breakdown(
     )
 
 
-@router.get("/usage/metric-types")
+@router.get("/usage/metric-types", **require(PUBLIC))
 async def list_metric_types() -> list[MetricType]:
     """List all metrics."""
     return [MetricType(type=metric.name, description=metric.meaning, unit=metric.unit) for metric in METRICS]

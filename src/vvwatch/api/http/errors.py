@@ -42,6 +42,17 @@ REQUEST_ID: Final = "vvwatch.request_id"
 HEADERS: Final = "vvwatch.headers"
 """The scope key of additional response headers, for errors too."""
 
+STORAGE_ERRORS: Final = (
+    "on_another_node",
+    "outside_location",
+    "access_denied",
+    "storage_error",
+    "storage_unavailable",
+    "storage_throttled",
+    "credentials_refused",
+)
+"""The codes of a route that talks to object storage while it is called."""
+
 _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (InvalidInput, 422),
     (NotFound, 404),

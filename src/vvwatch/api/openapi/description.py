@@ -129,9 +129,11 @@ class _Description:
         self._complete_content(operation.get("requestBody", {}).get("content", {}))
         self._complete_answers(name, operation)
         operation["parameters"].append({"$ref": "#/components/parameters/RequestId"})
+        for used_here in ("x-errors", "x-uncounted"):
+            operation.pop(used_here, None)
 
     def _complete_answers(self, name: str, operation: Document) -> None:
-        headers = ["X-Request-ID", *(COUNTED if is_counted(name, operation) else ())]
+        headers = ["X-Request-ID", *(COUNTED if is_counted(operation) else ())]
         is_keyed = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
         done = [*headers, "Idempotency-Replayed"] if is_keyed else headers
         codes = by_status(codes_of(name, operation, self._fields(operation)))

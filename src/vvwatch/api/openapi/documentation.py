@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.auth import PUBLIC, extension, resource_router
 from vvwatch.api.openapi import reference
 
 router = resource_router("description")
@@ -17,7 +17,7 @@ _MEDIA_TYPE = "application/json"
 
 
 @pages.get("/openapi.json")
-@router.get("/openapi.json", response_model=dict[str, Any], **extension("The OpenAPI document"))
+@router.get("/openapi.json", response_model=dict[str, Any], **extension("The OpenAPI document", PUBLIC))
 def get_description(request: Request) -> Response:
     """Return the OpenAPI document. `/docs` shows it as a page.
 

@@ -1,6 +1,6 @@
 """Determine which errors a route can return, so that the OpenAPI document is complete.
 
-Most follow from the route: its key, its ids, its body, its Idempotency-Key, its pages. One table holds the rest.
+Most follow from the route: its key, its ids, its body, its Idempotency-Key, its pages. It states the others itself.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
-
-from vvwatch.api.http.auth import UNCOUNTED
 
 Operation = Mapping[str, Any]
 
@@ -123,46 +121,6 @@ RESOURCES: Final[Mapping[str, str]] = {
 }
 """Path parameters and the names of their resources in errors."""
 
-_STORAGE: Final = (
-    "on_another_node",
-    "outside_location",
-    "access_denied",
-    "storage_error",
-    "storage_unavailable",
-    "storage_throttled",
-    "credentials_refused",
-)
-_BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
-    "GET /media/{video_id}/content": (
-        "media_changed",
-        "media_archived",
-        "media_gone",
-        "range_not_satisfiable",
-        *_STORAGE,
-    ),
-    "POST /videos": ("resource_object_not_found", *_STORAGE),
-    "POST /prompt-runs/estimate": ("conflict",),
-    "POST /videos/signed-url": ("resource_video_not_found",),
-    "POST /prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry": ("model_not_configured",),
-    "POST /videos/{video_id}/process": ("model_not_configured",),
-    "POST /workflow/search": ("model_not_configured",),
-    "POST /workflow/media-grants": ("not_available",),
-    "POST /videos/upload": ("request_timeout", "insufficient_storage"),
-    "POST /workflow/upload": ("request_timeout", "insufficient_storage"),
-    "GET /exports/{export_id}/download": ("conflict", "resource_export_part_not_found"),
-    "GET /explain": ("resource_connector_not_found", *_STORAGE),
-    "GET /doctor": ("resource_connector_not_found",),
-    "POST /doctor/repair": ("resource_connector_not_found", "conflict"),
-    "POST /connectors/local": ("conflict", "outside_location"),
-    "POST /connectors/{connector_id}/browse": (*_STORAGE, "browse_timed_out"),
-    "POST /connectors/{connector_id}/test": _STORAGE,
-    "PATCH /connectors/{connector_id}": _STORAGE,
-    "GET /indexes/{index_id}/automations/import/preview": _STORAGE,
-    "PUT /indexes/{index_id}/automations/import": _STORAGE,
-    "POST /import-jobs/{job_id}/retry": ("import_job_not_retryable",),
-}
-"""Additional codes of a route, by method and path below `/api/v2`."""
-
 
 def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> Iterator[str]:
     """Yield the codes of all errors that a route can return.
@@ -179,7 +137,7 @@ def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> I
         yield from _resource_codes(name)
         yield from _named_codes(fields)
         yield from _input_codes(name, operation, fields)
-        yield from _BESIDES.get(name, ())
+        yield from operation.get("x-errors", ())
 
 
 def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> Iterator[str]:
@@ -201,10 +159,10 @@ def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> It
         yield "validation_error"
 
 
-def is_counted(name: str, operation: Operation) -> bool:
+def is_counted(operation: Operation) -> bool:
     """Return whether rate limits count the route's requests, and its responses carry the limit headers."""
     security = operation.get("security", ())
-    return bool(security) and {} not in security and name not in UNCOUNTED
+    return bool(security) and {} not in security and "x-uncounted" not in operation
 
 
 def _guard_codes(name: str, operation: Operation) -> Iterator[str]:
@@ -214,7 +172,7 @@ def _guard_codes(name: str, operation: Operation) -> Iterator[str]:
         yield "origin_not_allowed"
     if operation.get("security"):
         yield from ("authentication_invalid_api_key", "authorization_insufficient_scope", "store_unavailable")
-    if is_counted(name, operation):
+    if is_counted(operation):
         yield "rate_limit_exceeded"
 
 

@@ -9,7 +9,7 @@ from fastapi import Response
 from pydantic import Field
 
 from vvwatch.api.http.auditing import Audited
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent, SecretResponse
 from vvwatch.api.http.wire import Body, Resource, Visible
@@ -87,7 +87,7 @@ def _to_new(row: StoredKey, now: float, key: str) -> NewApiKey:
     return NewApiKey.of(row, key_id=row.id, is_active=keys.is_active(row, now), key=key)
 
 
-@router.post("/api-keys", status_code=201, response_model=NewApiKey)
+@router.post("/api-keys", status_code=201, response_model=NewApiKey, **require(Scope.ADMIN))
 async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
     """Create a key. Only this response shows it: repeating the same Idempotency-Key answers 409."""
     random = secrets.token_bytes(_RANDOM_BYTES)
@@ -101,33 +101,33 @@ def _create(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
     return _to_new(row, tx.now, key)
 
 
-@router.get("/api-keys")
+@router.get("/api-keys", **require(Scope.ADMIN))
 async def list_api_keys(context: Context) -> list[ApiKey]:
     """List all keys, oldest first."""
     now = context.clock.now()
     return [_to_response(row, now) for row in await context.database.read(keys.list_all)]
 
 
-@router.get("/api-keys/{key_id}")
+@router.get("/api-keys/{key_id}", **require(Scope.ADMIN))
 async def get_api_key(context: Context, key_id: str) -> ApiKey:
     """Return a key."""
     return _to_response(await context.database.read(keys.get, key_id), context.clock.now())
 
 
-@router.delete("/api-keys/{key_id}")
+@router.delete("/api-keys/{key_id}", **require(Scope.ADMIN))
 async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
     """Delete a key: it stops working and is no longer listed. The operator's own key can only be revoked."""
     row = await audited.write(lambda tx: keys.delete(tx, key_id))
     return Deleted(message=f"key {row.name!r} ({row.id}) was deleted")
 
 
-@router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
+@router.post("/api-keys/{key_id}/revoke", response_model=ApiKey, **require(Scope.ADMIN))
 async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
     """Revoke a key for good. The last key with the scope `admin` cannot be revoked."""
     return await once(lambda tx: _to_response(keys.revoke_safely(tx, key_id), tx.now))
 
 
-@router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)
+@router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey, **require(Scope.ADMIN))
 async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
     """Create a key with the same name, scopes and expiry, and revoke this one at once."""
     random = secrets.token_bytes(_RANDOM_BYTES)

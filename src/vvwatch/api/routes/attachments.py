@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Visible
 from vvwatch.api.routes import import_jobs
 from vvwatch.api.routes.import_jobs import ImportJob
 from vvwatch.api.routes.uploads import Destination, IndexId, Title, find_destination, require_one_index
+from vvwatch.core.keys import Scope
 from vvwatch.core.uploads import title_of
 from vvwatch.errors import DeliveryRefused, InvalidInput
 from vvwatch.senders.guard import Guard
@@ -50,7 +51,7 @@ class AttachmentsJob(ImportJob):
     destination: Destination
 
 
-@router.post("/workflow/attachments", status_code=202, response_model=AttachmentsJob)
+@router.post("/workflow/attachments", status_code=202, response_model=AttachmentsJob, **require(Scope.WRITE))
 async def import_attachments(context: Context, once: Idempotent, body: AttachmentsBody) -> Response:
     """Fetch files from other hosts and import them. An unavailable one fails with `attachment_download_failed`."""
     require_one_index(body.index_id, body.index_name)

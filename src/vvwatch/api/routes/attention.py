@@ -13,6 +13,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.status_bodies import Attention
+from vvwatch.core.keys import Scope
 from vvwatch.core.shortages import find_remedy
 from vvwatch.store.admin import attention as queries
 from vvwatch.store.admin import nodes
@@ -46,7 +47,7 @@ class Dismissed(Resource):
     dismissed: list[str]
 
 
-@router.post("/attention/{attention_id}/dismiss", **extension("Dismiss a failure"))
+@router.post("/attention/{attention_id}/dismiss", **extension("Dismiss a failure", Scope.WRITE))
 async def dismiss_attention(
     context: Context,
     audited: Audited,

@@ -11,6 +11,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.core.keys import Scope
 from vvwatch.store.admin import audit
 from vvwatch.store.admin.audit import AuditFilter
 from vvwatch.store.models.admin import AuditEntry as StoredEntry
@@ -42,7 +43,7 @@ class AuditEntry(Resource):
     details: dict[str, Any]
 
 
-@router.get("/audit", **extension("Who changed what, and who was refused"))
+@router.get("/audit", **extension("Who changed what, and who was refused", Scope.ADMIN))
 async def list_audit(
     context: Context,
     actor: Annotated[str, Query(max_length=200, description="a key's id, or `config`, `cli`, `daemon`")] = "",

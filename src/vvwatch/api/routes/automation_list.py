@@ -6,6 +6,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.automations import status_of
+from vvwatch.core.keys import Scope
 from vvwatch.store.models.watching import AutomationState
 from vvwatch.store.watching.automation_queries import IndexAutomations, list_index_automations
 
@@ -29,7 +30,7 @@ class IndexSummary(Resource):
     export_automation: AutomationSummary | None
 
 
-@router.get("/automations", **extension("Every index and its automations"))
+@router.get("/automations", **extension("Every index and its automations", Scope.READ))
 async def list_automations(context: Context) -> list[IndexSummary]:
     """List all indexes, oldest first, with the ids, names and states of their automations."""
     return [_to_response(each) for each in await context.database.read(list_index_automations)]

@@ -13,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, model_validator
 
 from vvwatch.api.http.auditing import Audit, Audited
-from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.auth import extension, require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import STORAGE_ERRORS
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource, to_iso
 from vvwatch.api.routes.left_out import LeftOutBody
@@ -24,6 +25,7 @@ from vvwatch.api.routes.windows import name_missing_automation, report_closed
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.keys import Scope
 from vvwatch.core.media import with_lengths
 from vvwatch.core.processors import ProcessorNames
 from vvwatch.core.schedules import scan_seconds
@@ -181,14 +183,18 @@ def _export_response(row: ExportAutomationRow) -> ExportAutomation:
     return ExportAutomation.of(row, automation_id=row.id, status=status_of(row))
 
 
-@router.get("/indexes/{index_id}/automations/import")
+@router.get("/indexes/{index_id}/automations/import", **require(Scope.READ))
 async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
     """Return the import automation of an index."""
     state = await context.database.read(get_import_state, index_id)
     return _import_response(state, context.database.processors)
 
 
-@router.put("/indexes/{index_id}/automations/import", response_model=ImportAutomation | ImportPreview)
+@router.put(
+    "/indexes/{index_id}/automations/import",
+    response_model=ImportAutomation | ImportPreview,
+    **require(Scope.WRITE, errors=STORAGE_ERRORS),
+)
 async def put_import_automation(
     context: Context,
     once: Idempotent,
@@ -220,7 +226,8 @@ async def put_import_automation(
 
 
 @router.get(
-    "/indexes/{index_id}/automations/import/preview", **extension("What a scan would find, changing nothing")
+    "/indexes/{index_id}/automations/import/preview",
+    **extension("What a scan would find, changing nothing", Scope.READ, errors=STORAGE_ERRORS),
 )
 async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
     """List the location now and return what a scan would import, without importing it."""
@@ -283,14 +290,14 @@ def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, 
     return get_import_state(tx, index_id), left
 
 
-@router.post("/indexes/{index_id}/automations/import/pause")
+@router.post("/indexes/{index_id}/automations/import/pause", **require(Scope.WRITE))
 async def pause_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Pause watching; the configuration and the open window are kept."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=True))
     return _import_response(state, context.database.processors)
 
 
-@router.post("/indexes/{index_id}/automations/import/resume")
+@router.post("/indexes/{index_id}/automations/import/resume", **require(Scope.WRITE))
 async def resume_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Resume watching; a scan finds what arrived meanwhile."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=False))
@@ -303,7 +310,9 @@ def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
 
 
 @router.post(
-    "/indexes/{index_id}/automations/import/scan", status_code=202, **extension("List the location now")
+    "/indexes/{index_id}/automations/import/scan",
+    status_code=202,
+    **extension("List the location now", Scope.WRITE),
 )
 async def scan_import_automation(
     context: Context,
@@ -331,13 +340,13 @@ def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
     return get_import_state(tx, index_id)
 
 
-@router.get("/indexes/{index_id}/automations/export")
+@router.get("/indexes/{index_id}/automations/export", **require(Scope.READ))
 async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
     """Return the export automation of an index."""
     return _export_response(await context.database.read(automations.get_export, index_id))
 
 
-@router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation)
+@router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation, **require(Scope.WRITE))
 async def put_export_automation(once: Idempotent, index_id: str, body: ExportAutomationBody) -> Response:
     """Create or replace the export automation of an index."""
     spec = ExportSpec(
@@ -350,13 +359,13 @@ async def put_export_automation(once: Idempotent, index_id: str, body: ExportAut
     return await save(lambda tx: _export_response(automations.save_export(tx, index_id, spec)))
 
 
-@router.post("/indexes/{index_id}/automations/export/pause")
+@router.post("/indexes/{index_id}/automations/export/pause", **require(Scope.WRITE))
 async def pause_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Pause exporting; the configuration is kept."""
     return await _pause_export(audited, index_id, paused=True)
 
 
-@router.post("/indexes/{index_id}/automations/export/resume")
+@router.post("/indexes/{index_id}/automations/export/resume", **require(Scope.WRITE))
 async def resume_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Resume exporting, including runs that ended meanwhile."""
     return await _pause_export(audited, index_id, paused=False)

@@ -14,8 +14,9 @@ from fastapi import Form, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
 from vvwatch.api.http.auditing import Audited
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, ApiSettings, Context
+from vvwatch.api.http.errors import STORAGE_ERRORS
 from vvwatch.api.http.idempotency import Idempotent, Once
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.browsing import BrowseBody, CloudFile, browse
@@ -31,6 +32,7 @@ from vvwatch.api.routes.connector_bodies import (
     secrets_in,
 )
 from vvwatch.api.routes.connector_events import Events, EventsBody, to_events, to_stored_events
+from vvwatch.core.keys import Scope
 from vvwatch.errors import (
     Conflict,
     InvalidInput,
@@ -116,7 +118,12 @@ def to_response(row: ConnectorRow) -> Connector:
     )
 
 
-@router.post("/connectors/local", status_code=201, response_model=Connector)
+@router.post(
+    "/connectors/local",
+    status_code=201,
+    response_model=Connector,
+    **require(Scope.WRITE, errors=("conflict", "outside_location")),
+)
 async def create_local_connector(context: Context, once: Idempotent, body: LocalConnectorBody) -> Response:
     """Create a connector for a local folder and test it. It is created even if the test fails."""
     root = await anyio.to_thread.run_sync(_check_path, body.path, context.settings)
@@ -125,21 +132,21 @@ async def create_local_connector(context: Context, once: Idempotent, body: Local
     return await _create_connector(context, once, _to_spec(body, "local", location, node=node))
 
 
-@router.post("/connectors/s3", status_code=201, response_model=Connector)
+@router.post("/connectors/s3", status_code=201, response_model=Connector, **require(Scope.WRITE))
 async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
     """Create a connector for an S3 bucket and test it. It is created even if the test fails."""
     spec = _to_spec(body, "s3", body.location(), events=_check_events(context, body.events, "s3"))
     return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
 
-@router.post("/connectors/azure", status_code=201, response_model=Connector)
+@router.post("/connectors/azure", status_code=201, response_model=Connector, **require(Scope.WRITE))
 async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
     """Create a connector for an Azure container and test it. It is created even if the test fails."""
     spec = _to_spec(body, "azure", body.location(), events=_check_events(context, body.events, "azure"))
     return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
 
-@router.post("/connectors/gcs", status_code=201, response_model=Connector)
+@router.post("/connectors/gcs", status_code=201, response_model=Connector, **require(Scope.WRITE))
 async def create_gcs_connector(
     context: Context,
     once: Idempotent,
@@ -237,19 +244,19 @@ def _check_roots(path: str, roots: tuple[Path, ...]) -> str:
     return "/" + os.path.normpath(path).lstrip("/")
 
 
-@router.get("/connectors")
+@router.get("/connectors", **require(Scope.READ))
 async def list_connectors(context: Context) -> list[Connector]:
     """List all connectors, oldest first."""
     return [to_response(row) for row in await context.database.read(catalog.list_connectors)]
 
 
-@router.get("/connectors/{connector_id}")
+@router.get("/connectors/{connector_id}", **require(Scope.READ))
 async def get_connector(context: Context, connector_id: str) -> Connector:
     """Return a connector."""
     return to_response(await context.database.read(catalog.get_connector, connector_id))
 
 
-@router.patch("/connectors/{connector_id}")
+@router.patch("/connectors/{connector_id}", **require(Scope.WRITE, errors=STORAGE_ERRORS))
 async def change_connector(
     context: Context, audited: Audited, connector_id: str, body: ConnectorChanges
 ) -> Connector:
@@ -319,14 +326,14 @@ def _merge_credentials(box: SecretBox, row: ConnectorRow, sent: dict[str, str]) 
     return json.dumps(whole)
 
 
-@router.delete("/connectors/{connector_id}")
+@router.delete("/connectors/{connector_id}", **require(Scope.ADMIN))
 async def delete_connector(audited: Audited, connector_id: str) -> Deleted:
     """Delete an unused connector and its credentials. Imported and exported data stay."""
     row = await audited.write(lambda tx: connector_changes.delete(tx, connector_id))
     return Deleted(message=f"connector {row.name!r} ({row.id}) was deleted; imported media stay")
 
 
-@router.post("/connectors/{connector_id}/test")
+@router.post("/connectors/{connector_id}/test", **require(Scope.WRITE, errors=STORAGE_ERRORS))
 async def test_connector(context: Context, audited: Audited, connector_id: str) -> TestResult:
     """Test whether the location can be listed and, for exports, written; the result is stored."""
     found = await audited.write(lambda tx: _get_enabled(tx, connector_id))
@@ -345,7 +352,9 @@ async def _read_store_notes(context: ApiContext, row: ConnectorRow) -> list[str]
         return []
 
 
-@router.post("/connectors/{connector_id}/browse")
+@router.post(
+    "/connectors/{connector_id}/browse", **require(Scope.READ, errors=("browse_timed_out", *STORAGE_ERRORS))
+)
 async def browse_connector(
     context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
 ) -> list[CloudFile]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vvwatch.api.http.auditing import Audited
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.core.deletions import DeletionStatus
+from vvwatch.core.keys import Scope
 from vvwatch.store.admin import deletions
 from vvwatch.store.admin.deletions import INDEX, VIDEO
 from vvwatch.store.models.admin import Deletion as StoredDeletion
@@ -56,7 +57,7 @@ def _to_video_deletion(row: StoredDeletion) -> VideoDeletion:
     return VideoDeletion(video_id=row.resource_id, **_to_fields(row))
 
 
-@router.delete("/indexes/{index_id}", status_code=202)
+@router.delete("/indexes/{index_id}", status_code=202, **require(Scope.ADMIN))
 async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
     """Delete an index: its automations stop, its imports and runs end, and all its data goes, including its ledger.
 
@@ -65,13 +66,13 @@ async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
     return await audited.write(lambda tx: _to_index_deletion(deletions.delete_index(tx, index_id)))
 
 
-@router.get("/indexes/{index_id}/deletion")
+@router.get("/indexes/{index_id}/deletion", **require(Scope.READ))
 async def get_index_deletion(context: Context, index_id: str) -> IndexDeletion:
     """Return the progress of an index deletion, even long after."""
     return _to_index_deletion(await context.database.read(deletions.find, INDEX, index_id))
 
 
-@router.delete("/videos/{video_id}", status_code=202)
+@router.delete("/videos/{video_id}", status_code=202, **require(Scope.ADMIN))
 async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
     """Delete a media item and its results; runs that still have it to process continue without it.
 
@@ -81,7 +82,7 @@ async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
     return await audited.write(lambda tx: _to_video_deletion(deletions.delete_video(tx, video_id)))
 
 
-@router.get("/videos/{video_id}/deletion")
+@router.get("/videos/{video_id}/deletion", **require(Scope.READ))
 async def get_video_deletion(context: Context, video_id: str) -> VideoDeletion:
     """Return the progress of a media item's deletion, even long after."""
     return _to_video_deletion(await context.database.read(deletions.find, VIDEO, video_id))

@@ -12,6 +12,7 @@ from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.core.keys import Scope
 from vvwatch.ports import SourceHealth
 from vvwatch.ports.processing import Examinable
 from vvwatch.store.catalog import catalog
@@ -55,7 +56,9 @@ class Repair(Examination):
     repaired: Sequence[Finding]
 
 
-@router.get("/doctor", **extension("Examine everything"))
+@router.get(
+    "/doctor", **extension("Examine everything", Scope.ADMIN, errors=("resource_connector_not_found",))
+)
 async def examine(context: Context, connector_id: ConnectorId = None) -> Examination:
     """Check the host, the database and everything the daemon talks to, without changing anything."""
     status = await context.status()
@@ -78,7 +81,10 @@ def _address_findings(context: ApiContext) -> list[Found]:
     ]
 
 
-@router.post("/doctor/repair", **extension("Repair event queues"))
+@router.post(
+    "/doctor/repair",
+    **extension("Repair event queues", Scope.ADMIN, errors=("resource_connector_not_found", "conflict")),
+)
 async def repair(context: Context, audited: Audited, connector_id: ConnectorId = None) -> Repair:
     """Repair notifications and queue policies, leaving other settings unchanged."""
     await audited.write(lambda tx: connector_id and catalog.get_connector(tx, connector_id), _id_of)

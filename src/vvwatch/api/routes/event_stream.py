@@ -19,7 +19,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from vvwatch.api.http.auth import authorize, resource_router
+from vvwatch.api.http.auth import authorize, require, resource_router
 from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.streams import with_timeout
@@ -120,6 +120,7 @@ def _check_types(event_types: frozenset[str]) -> frozenset[str]:
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
+    **require(Scope.READ),
 )
 async def stream_events(
     request: Request,

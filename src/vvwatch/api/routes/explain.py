@@ -10,6 +10,7 @@ from fastapi import Query
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import STORAGE_ERRORS
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.automations import status_of
 from vvwatch.api.routes.explain_text import Facts, describe_object, file_status
@@ -19,6 +20,7 @@ from vvwatch.api.routes.videos import Video
 from vvwatch.api.routes.videos import to_response as to_video_response
 from vvwatch.core.filters import ObjectFilter, Verdict, explain_reason
 from vvwatch.core.identities import segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
@@ -154,7 +156,14 @@ class Explanation(Resource):
     places: list[Place]
 
 
-@router.get("/explain", **extension("The history of an object, and why"))
+@router.get(
+    "/explain",
+    **extension(
+        "The history of an object, and why",
+        Scope.READ,
+        errors=("resource_connector_not_found", *STORAGE_ERRORS),
+    ),
+)
 async def explain_object(
     context: Context,
     uri: Annotated[str | None, Query(max_length=8192, description="a URI, or an absolute path")] = None,

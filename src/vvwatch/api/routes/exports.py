@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import PREFIX, extension, resource_router
+from vvwatch.api.http.auth import PREFIX, extension, require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.links import EXPORT, create_link, secure_origin
@@ -16,6 +16,7 @@ from vvwatch.api.http.streams import StreamedFile, content_disposition, file_chu
 from vvwatch.api.http.wire import USER_ID, Body, Resource
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.core.keys import Scope
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports as export_store
@@ -157,7 +158,9 @@ def _to_params(row: ExportRow) -> ExportParams:
     return ExportParams.of(row, prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids)
 
 
-@router.post("/exports/index/{index_id}", status_code=202, response_model=CreatedExport)
+@router.post(
+    "/exports/index/{index_id}", status_code=202, response_model=CreatedExport, **require(Scope.WRITE)
+)
 async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | None = None) -> Response:
     """Export the results of an index: of all finished runs, or of the given ones."""
     wanted = body or IndexExportBody()
@@ -165,7 +168,9 @@ async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | 
     return await once(lambda tx: _to_created(export_store.request_index(tx, index_id, run_ids, to)))
 
 
-@router.post("/exports/prompt-run/{run_id}", status_code=202, response_model=CreatedExport)
+@router.post(
+    "/exports/prompt-run/{run_id}", status_code=202, response_model=CreatedExport, **require(Scope.WRITE)
+)
 async def export_prompt_run(once: Idempotent, run_id: str, body: ExportBody | None = None) -> Response:
     """Export the results of a prompt run when it has ended."""
     to = (body or ExportBody()).destination()
@@ -176,13 +181,13 @@ def _to_created(row: ExportRow) -> CreatedExport:
     return CreatedExport(export_id=row.id, status=row.status)
 
 
-@router.get("/exports")
+@router.get("/exports", **require(Scope.READ))
 async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
     """List exports, newest first."""
     return [to_response(row) for row in await context.database.read(export_store.list_newest, limit)]
 
 
-@router.get("/exports/{export_id}")
+@router.get("/exports/{export_id}", **require(Scope.READ))
 async def get_export(context: Context, export_id: str) -> Export:
     """Return an export."""
     return to_response(await context.database.read(export_store.get, export_id))
@@ -196,7 +201,12 @@ _DOCUMENT: dict[str, Any] = {
 }
 
 
-@router.get("/exports/{export_id}/download", response_class=Response, responses={200: _DOCUMENT})
+@router.get(
+    "/exports/{export_id}/download",
+    response_class=Response,
+    responses={200: _DOCUMENT},
+    **require(Scope.READ, errors=("conflict", "resource_export_part_not_found")),
+)
 async def download_export(
     context: Context,
     export_id: str,
@@ -225,7 +235,7 @@ def _why_not_ready(row: ExportRow) -> str:
     return f"it is {row.status}: wait until it completes"
 
 
-@router.post("/exports/{export_id}/download-url")
+@router.post("/exports/{export_id}/download-url", **require(Scope.READ))
 async def mint_download_url(context: Context, request: Request, export_id: str) -> DownloadUrl:
     """Return a URL that downloads a completed export without a key for 15 minutes.
 
@@ -247,7 +257,7 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
     "/exports/{export_id}/retry",
     status_code=202,
     response_model=Export,
-    **extension("Retry a failed export"),
+    **extension("Retry a failed export", Scope.WRITE),
 )
 async def retry_export(once: Idempotent, export_id: str) -> Response:
     """Build and deliver a failed export again, under its earlier name."""

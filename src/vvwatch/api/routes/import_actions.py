@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.auth import extension, require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.idempotency import Idempotent
@@ -18,6 +18,7 @@ from vvwatch.api.routes.connector_bodies import ImportMode
 from vvwatch.api.routes.import_jobs import ImportJob, to_response
 from vvwatch.api.routes.left_out import LeftOutBody
 from vvwatch.config.fields import KeyPrefix, Pattern
+from vvwatch.core.keys import Scope
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
 from vvwatch.store.imports.imports import ATTACHMENTS
@@ -64,7 +65,7 @@ class Retried(Resource):
     message: str
 
 
-@router.post("/import-jobs", status_code=202, response_model=ImportJob)
+@router.post("/import-jobs", status_code=202, response_model=ImportJob, **require(Scope.WRITE))
 async def create_import_job(context: Context, once: Idempotent, body: ImportJobBody) -> Response:
     """List a connector once and import what matches.
 
@@ -94,7 +95,7 @@ def _read_job(tx: Tx, job_id: str) -> ImportJob:
     return to_response(job_queries.get_view(tx, job_id))
 
 
-@router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob)
+@router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob, **require(Scope.WRITE))
 async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> Response:
     """Cancel a job. Imported media stay, all other files are skipped with the reason `cancelled`, and no run starts.
 
@@ -113,7 +114,11 @@ async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> 
     return await once(cancel, tell)
 
 
-@router.post("/import-jobs/{job_id}/retry", response_model=ImportJob)
+@router.post(
+    "/import-jobs/{job_id}/retry",
+    response_model=ImportJob,
+    **require(Scope.WRITE, errors=("import_job_not_retryable",)),
+)
 async def retry_import_job(
     context: Context, once: Idempotent, job_id: str, body: RetryBody | None = None
 ) -> Response:
@@ -143,7 +148,7 @@ def _require_attachments(source_kind: str, job_id: str) -> None:
     "/import-jobs/{job_id}/files/{file_id}/retry",
     status_code=202,
     response_model=Retried,
-    **extension("Import a failed or skipped file again"),
+    **extension("Import a failed or skipped file again", Scope.WRITE),
 )
 async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
     """Forget that the file's object was seen: the next scan imports it in its own job."""

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 import sqlalchemy as sa
 from fastapi import Query
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Items, cut_page, decode_cursor
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.keys import Scope
 from vvwatch.core.objects import base_name
 from vvwatch.errors import InvalidInput
 from vvwatch.store.db.database import Tx
@@ -232,7 +233,7 @@ def _to_source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
     )
 
 
-@router.get("/import-jobs")
+@router.get("/import-jobs", **require(Scope.READ))
 async def list_import_jobs(
     context: Context,
     status: Annotated[str | None, Query(max_length=20, description="in upper or lower case")] = None,
@@ -261,13 +262,13 @@ def _parse_status(text: str | None) -> ImportStatus | None:
         raise InvalidInput(f"no import job has the status {text!r}", f"one of {known}") from None
 
 
-@router.get("/import-jobs/{job_id}")
+@router.get("/import-jobs/{job_id}", **require(Scope.READ))
 async def get_import_job(context: Context, job_id: str) -> ImportJob:
     """Return an import job."""
     return to_response(await context.database.read(job_queries.get_view, job_id))
 
 
-@router.get("/import-jobs/{job_id}/files")
+@router.get("/import-jobs/{job_id}/files", **require(Scope.READ))
 async def list_import_files(
     context: Context,
     job_id: str,
@@ -294,7 +295,7 @@ def _read_files(
     return job, rows
 
 
-@router.get("/import-jobs/{job_id}/outputs")
+@router.get("/import-jobs/{job_id}/outputs", **require(Scope.READ))
 async def list_import_outputs(
     context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
 ) -> Items[ImportOutput]:

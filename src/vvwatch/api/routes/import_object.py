@@ -8,15 +8,16 @@ import anyio.to_thread
 from fastapi import Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.errors import STORAGE_ERRORS, ApiError
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body
 from vvwatch.api.routes import import_jobs
 from vvwatch.api.routes.import_jobs import ImportJob
 from vvwatch.api.routes.resolve_uri import key_at_any, plain_addresses
 from vvwatch.api.routes.uploads import IndexId, Title
+from vvwatch.core.keys import Scope
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject, media_type
 from vvwatch.core.uploads import FORMATS
@@ -42,7 +43,12 @@ class VideoBody(Body):
     source_connector_id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
 
 
-@router.post("/videos", status_code=202, response_model=ImportJob)
+@router.post(
+    "/videos",
+    status_code=202,
+    response_model=ImportJob,
+    **require(Scope.WRITE, errors=("resource_object_not_found", *STORAGE_ERRORS)),
+)
 async def create_video(context: Context, once: Idempotent, body: VideoBody) -> Response:
     """Import one object of a connector into an index. It must exist and be a media file."""
     if (given := await once.given()) is not None:

@@ -12,10 +12,11 @@ from fastapi import Query, Request, Response
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.errors import HEADERS, ApiError
+from vvwatch.api.http.errors import HEADERS, STORAGE_ERRORS, ApiError
 from vvwatch.api.http.links import MEDIA
 from vvwatch.api.http.streams import StreamedFile, content_disposition
 from vvwatch.core.content_types import content_type
+from vvwatch.core.keys import Scope
 from vvwatch.core.objects import base_name
 from vvwatch.core.ranges import ByteRange, NoSuchRange, parse_range
 from vvwatch.errors import Conflict, ObjectArchived, ObjectChanged, ObjectNotFound
@@ -41,7 +42,11 @@ _BYTES: dict[int | str, dict[str, Any]] = {
     MEDIA.path,
     response_class=Response,
     responses=_BYTES,
-    **extension("The original of a media item"),
+    **extension(
+        "The original of a media item",
+        Scope.READ,
+        errors=("media_changed", "media_archived", "media_gone", "range_not_satisfiable", *STORAGE_ERRORS),
+    ),
 )
 async def get_content(
     context: Context,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from fastapi import Request
 
-from vvwatch.api.http.auth import PREFIX, resource_router
+from vvwatch.api.http.auth import PREFIX, require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.links import MEDIA, create_link, linked_origin
@@ -15,6 +15,7 @@ from vvwatch.api.http.wire import Body, Resource, to_iso
 from vvwatch.api.routes.media_contents import file_name
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.content_types import content_type
+from vvwatch.core.keys import Scope
 from vvwatch.store.imports import original_queries
 
 router = resource_router("workflow")
@@ -66,7 +67,7 @@ _WHOLE_FILE: Final = (
 )
 
 
-@router.post("/workflow/media-grants")
+@router.post("/workflow/media-grants", **require(Scope.READ, errors=("not_available",)))
 async def grant_media(context: Context, request: Request, body: MediaGrantBody) -> MediaGrant:
     """Return a URL that downloads the original of a media item without a key for an hour.
 

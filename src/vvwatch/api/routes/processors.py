@@ -13,6 +13,7 @@ from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core import budgets
 from vvwatch.core.budgets import BudgetState
+from vvwatch.core.keys import Scope
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import NotFound
 from vvwatch.store.runs import processor_queries as queries
@@ -68,13 +69,13 @@ class Processor(Resource):
     budgets: Sequence[ProcessorBudget]
 
 
-@router.get("/processors", **extension("List the processors"))
+@router.get("/processors", **extension("List the processors", Scope.READ))
 async def list_processors(context: Context) -> list[Processor]:
     """List all processors in the order of the configuration, with their state and usage."""
     return await _list_processors(context, context.database.processors.infos.values())
 
 
-@router.post("/processors/{processor_id}/resume", **extension("Resume a paused processor"))
+@router.post("/processors/{processor_id}/resume", **extension("Resume a paused processor", Scope.WRITE))
 async def resume_processor(
     context: Context,
     audited: Audited,

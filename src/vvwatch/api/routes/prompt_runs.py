@@ -8,12 +8,13 @@ from typing import Annotated, Any, Final
 from fastapi import Query
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
 from vvwatch.api.http.wire import Marker, Resource, to_iso
 from vvwatch.core import artifact
 from vvwatch.core.budgets import to_usd
+from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
@@ -290,7 +291,7 @@ def _count_video_level(run: Run, whole_failed: int) -> dict[str, Any]:
     }
 
 
-@router.get("/prompt-runs")
+@router.get("/prompt-runs", **require(Scope.READ))
 async def list_prompt_runs(
     context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
@@ -298,7 +299,7 @@ async def list_prompt_runs(
     return [to_response(view) for view in await context.database.read(run_queries.list_newest, limit)]
 
 
-@router.get("/indexes/{index_id}/prompt-runs")
+@router.get("/indexes/{index_id}/prompt-runs", **require(Scope.READ))
 async def list_index_prompt_runs(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[PromptRun]:
@@ -307,13 +308,13 @@ async def list_index_prompt_runs(
     return to_page(found, limit, to_response, lambda view: view.run.id)
 
 
-@router.get("/prompt-runs/{run_id}")
+@router.get("/prompt-runs/{run_id}", **require(Scope.READ))
 async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
     """Return a prompt run."""
     return to_response(await context.database.read(run_queries.get_view, run_id))
 
 
-@router.get("/prompt-runs/{run_id}/results")
+@router.get("/prompt-runs/{run_id}/results", **require(Scope.READ))
 async def list_results(
     context: Context,
     run_id: str,
@@ -333,7 +334,7 @@ def _to_segment(found: ItemView, row: SegmentResult) -> SegmentRunResult:
     return SegmentRunResult(**document, prompt_run_id=found.run.id)
 
 
-@router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result")
+@router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result", **require(Scope.READ))
 async def get_video_result(context: Context, run_id: str, video_id: str) -> PromptRunVideoResult:
     """Return the result of a run for a media item as a whole."""
     found = await context.database.read(run_queries.get_item, run_id, video_id)

@@ -10,13 +10,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.http.auditing import Audited
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.schema_trials import SchemaChecks
 from vvwatch.api.http.wire import USER_ID, Body, Document, Resource, Visible, to_iso
 from vvwatch.api.routes.run_options import RunOptions
 from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.core.keys import Scope
 from vvwatch.store.catalog import catalog, prompts
 from vvwatch.store.catalog.catalog import PromptSpec
 from vvwatch.store.db.database import Tx
@@ -163,7 +164,7 @@ def to_response(row: PromptRow) -> Prompt:
     return Prompt.of(row, prompt_id=row.id, user_id=USER_ID, semantic_indexing=indexing)
 
 
-@router.post("/prompts", status_code=201, response_model=Prompt)
+@router.post("/prompts", status_code=201, response_model=Prompt, **require(Scope.WRITE))
 async def create_prompt(context: Context, once: Idempotent, body: PromptBody) -> Response:
     """Create a prompt. Its schema must describe an object, refer only to itself and have a bounded size."""
     _check_model(context, body)
@@ -185,7 +186,7 @@ async def _check_schemas(body: PromptBody | PromptChanges) -> None:
             await anyio.to_thread.run_sync(check_json_schema, asked.json_schema)
 
 
-@router.get("/prompts")
+@router.get("/prompts", **require(Scope.READ))
 async def list_prompts(
     context: Context,
     active_only: Annotated[bool, Query()] = True,
@@ -200,13 +201,13 @@ async def list_prompts(
     )
 
 
-@router.get("/prompts/{prompt_id}")
+@router.get("/prompts/{prompt_id}", **require(Scope.READ))
 async def get_prompt(context: Context, prompt_id: str) -> Prompt:
     """Return a prompt."""
     return to_response(await context.database.read(catalog.get_prompt, prompt_id))
 
 
-@router.put("/prompts/{prompt_id}", response_model=Prompt)
+@router.put("/prompts/{prompt_id}", response_model=Prompt, **require(Scope.WRITE))
 async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
     """Change a prompt and create a new version; earlier runs keep theirs.
 
@@ -218,7 +219,7 @@ async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body
     return await once.changing(changes)(lambda tx: to_response(prompts.change(tx, prompt_id, changes)))
 
 
-@router.delete("/prompts/{prompt_id}")
+@router.delete("/prompts/{prompt_id}", **require(Scope.ADMIN))
 async def delete_prompt(
     audited: Audited,
     prompt_id: str,
@@ -231,7 +232,7 @@ async def delete_prompt(
     return Message(message=f"prompt {prompt_id} is deleted")
 
 
-@router.post("/prompts/test-schema")
+@router.post("/prompts/test-schema", **require(Scope.WRITE))
 async def test_schema(body: SchemaTrial) -> SchemaVerdict:
     """Check a schema against sample data. An unusable schema is a result, not an error; nothing is fetched."""
     error = await _schema_checks.misfit(body.json_schema, body.sample_data)
@@ -242,7 +243,7 @@ async def test_schema(body: SchemaTrial) -> SchemaVerdict:
     )
 
 
-@router.get("/prompts/{prompt_id}/usage")
+@router.get("/prompts/{prompt_id}/usage", **require(Scope.READ))
 async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
     """Return who uses a prompt. Running runs do not count: they have a copy."""
     return await context.database.read(_read_usage, prompt_id)

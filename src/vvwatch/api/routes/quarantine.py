@@ -10,6 +10,7 @@ from fastapi import Query
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
+from vvwatch.core.keys import Scope
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import QuarantinedMessage as MessageRow
@@ -34,7 +35,9 @@ class QuarantinedMessage(Resource):
     deleted: bool
 
 
-@router.get("/connectors/{connector_id}/quarantine", **extension("Messages that no automation could use"))
+@router.get(
+    "/connectors/{connector_id}/quarantine", **extension("Messages that no automation could use", Scope.READ)
+)
 async def list_quarantine(
     context: Context,
     connector_id: str,

@@ -6,9 +6,10 @@ from typing import Final
 
 from fastapi import Request
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import USER_ID, Resource
+from vvwatch.core.keys import Scope
 from vvwatch.core.rate_limits import Meter
 
 router = resource_router("rate limits")
@@ -37,7 +38,7 @@ class RateLimits(Resource):
     categories: dict[str, Category]
 
 
-@router.get("/rate-limit/status")
+@router.get("/rate-limit/status", **require(Scope.SEARCH, counted=False))
 async def get_rate_limits(request: Request, context: Context) -> RateLimits:
     """Return what is left of the key's limits."""
     meter: Meter | None = request.app.state.meter
@@ -47,7 +48,7 @@ async def get_rate_limits(request: Request, context: Context) -> RateLimits:
     return RateLimits(user_id=USER_ID, plan_id=_PLAN_ID, categories=found)
 
 
-@router.post("/rate-limit/refresh")
+@router.post("/rate-limit/refresh", **require(Scope.SEARCH, counted=False))
 async def refresh_rate_limits(request: Request, context: Context) -> RateLimits:
     """Return the same: the limits are those of the server's configuration and always current."""
     return await get_rate_limits(request, context)

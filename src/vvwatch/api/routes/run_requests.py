@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource
@@ -18,6 +18,7 @@ from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, check_optio
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Payer
 from vvwatch.core.estimates import segments_between
+from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings, with_lengths
 from vvwatch.core.money import Forecast, Workload, sum_forecasts
 from vvwatch.errors import Conflict
@@ -142,7 +143,7 @@ def settle_options(tx: Tx, context: ApiContext, prompt_id: str, options: RunOpti
     return with_lengths(settings)
 
 
-@router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
+@router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun, **require(Scope.WRITE))
 async def execute_prompt(context: Context, once: Idempotent, request: Request, body: RunBody) -> Response:
     """Run a prompt over imported media. With many media, it starts while the rest are still being added."""
     by = request.state.key_id
@@ -153,7 +154,7 @@ async def execute_prompt(context: Context, once: Idempotent, request: Request, b
     return await once(effect, lambda run: report_requested(context, run.run_id, body.prompt_id, by))
 
 
-@router.post("/prompt-runs/estimate")
+@router.post("/prompt-runs/estimate", **require(Scope.READ, errors=("conflict",)))
 async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
     """Estimate the work and the cost of a run without starting it."""
     return await context.database.read(_estimate, context, body)
@@ -206,7 +207,7 @@ def _sum_up(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
     }
 
 
-@router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)
+@router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun, **require(Scope.WRITE))
 async def cancel_prompt_run(context: Context, once: Idempotent, request: Request, run_id: str) -> Response:
     """Cancel a run: running work finishes, nothing new starts. A run that has ended stays unchanged.
 

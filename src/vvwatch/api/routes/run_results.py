@@ -10,13 +10,14 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
 from vvwatch.core import artifact
+from vvwatch.core.keys import Scope
 from vvwatch.store.runs import result_queries
 from vvwatch.store.runs.result_queries import Result, ResultPosition, Results
 
@@ -45,7 +46,7 @@ class WorkflowResults(Resource):
     unfiltered: Page[SegmentRunResult] | Page[PromptRunVideoResult] | None
 
 
-@router.get("/workflow/runs/{run_id}/results")
+@router.get("/workflow/runs/{run_id}/results", **require(Scope.READ))
 async def list_workflow_results(
     context: Context,
     run_id: str,

@@ -11,6 +11,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.windows import name_missing_automation
 from vvwatch.core.filters import explain_if_known
+from vvwatch.core.keys import Scope
 from vvwatch.core.store_notes import describe_oddity
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import StoredScanReport
@@ -72,7 +73,9 @@ def to_response(row: StoredScanReport) -> Reconcile:
 
 
 @router.get(
-    _PATH, dependencies=[Depends(name_missing_automation)], **extension("Reports of full scans, newest first")
+    _PATH,
+    dependencies=[Depends(name_missing_automation)],
+    **extension("Reports of full scans, newest first", Scope.READ),
 )
 async def list_reconciles(
     context: Context, index_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 20
@@ -81,7 +84,7 @@ async def list_reconciles(
     return [to_response(row) for row in await context.database.read(_list_newest, index_id, limit)]
 
 
-@router.get("/reconciles", **extension("The latest full scan of each import automation"))
+@router.get("/reconciles", **extension("The latest full scan of each import automation", Scope.READ))
 async def list_latest_reconciles(context: Context) -> list[Reconcile]:
     """List the latest full scan of each import automation."""
     found = await context.database.read(map_last_scans)

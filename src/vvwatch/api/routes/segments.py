@@ -10,12 +10,13 @@ from fastapi import Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
 from vvwatch.core.identities import segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.core.processors import explain_undone
 from vvwatch.errors import InvalidInput
 from vvwatch.store.models.runs import FoundSegment
@@ -130,7 +131,7 @@ def to_response(row: FoundSegment) -> Segment:
     )
 
 
-@router.get("/videos/{video_id}/segments")
+@router.get("/videos/{video_id}/segments", **require(Scope.READ))
 async def list_segments(
     context: Context,
     video_id: str,
@@ -163,7 +164,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= _LARGEST
 
 
-@router.post("/videos/batch/segments")
+@router.post("/videos/batch/segments", **require(Scope.READ))
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
     """Return the segments of several media items. Unknown ones are omitted."""
     found = await context.database.read(segment_queries.list_many, body.wanted(), _MAX_TOGETHER + 1)

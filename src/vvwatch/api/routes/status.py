@@ -29,6 +29,7 @@ from vvwatch.api.routes.status_bodies import (
     WorkItem,
 )
 from vvwatch.core.cadence import ScanSchedule
+from vvwatch.core.keys import Scope
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.catalog import catalog
@@ -41,7 +42,7 @@ Document = dict[str, Any]
 _MOMENTS: Final = ("started_at", "seen_at", "since", "lost_at")
 
 
-@router.get("/status", **extension("What the daemon is doing"))
+@router.get("/status", **extension("What the daemon is doing", Scope.READ))
 async def get_status(context: Context) -> Status:
     """Return automations, windows, work in progress and what needs attention."""
     daemon = await context.status()

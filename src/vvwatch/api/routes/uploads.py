@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Request, Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import PREFIX, resource_router
+from vvwatch.api.http.auth import PREFIX, require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.forms import FileForm
@@ -23,6 +23,7 @@ from vvwatch.api.routes import import_jobs, videos
 from vvwatch.api.routes.import_jobs import ImportJob
 from vvwatch.api.routes.videos import Video
 from vvwatch.core.imports import TERMINAL
+from vvwatch.core.keys import Scope
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.uploads import FORMATS, file_name, title_of
 from vvwatch.errors import InvalidInput, SpoolFull
@@ -33,6 +34,8 @@ from vvwatch.store.imports import job_queries as queries
 from vvwatch.store.imports.imports import NewFile
 
 router = resource_router("uploads")
+
+_ERRORS: Final = ("request_timeout", "insufficient_storage")
 
 BODIES: Final = (f"POST {PREFIX}/videos/upload", f"POST {PREFIX}/workflow/upload")
 """The routes that take a file; their bodies may have up to `max_upload_bytes`."""
@@ -93,7 +96,10 @@ def _form_schema(model: type[Body]) -> dict[str, Any]:
 
 
 @router.post(
-    "/videos/upload", status_code=202, response_model=ImportJob, openapi_extra=_form_schema(VideoForm)
+    "/videos/upload",
+    status_code=202,
+    response_model=ImportJob,
+    **require(Scope.WRITE, errors=_ERRORS, **_form_schema(VideoForm)),
 )
 async def upload_video(request: Request, context: Context, once: Idempotent) -> Response:
     """Upload a media file into an index, or the playground. The import job creates its media item."""
@@ -112,7 +118,7 @@ async def upload_video(request: Request, context: Context, once: Idempotent) -> 
     "/workflow/upload",
     status_code=201,
     response_model=WorkflowUpload,
-    openapi_extra=_form_schema(WorkflowForm),
+    **require(Scope.WRITE, errors=_ERRORS, **_form_schema(WorkflowForm)),
 )
 async def upload_to_workflow(request: Request, context: Context, once: Idempotent) -> Response:
     """Upload a media file into an index, created if its name is new, or into the playground.

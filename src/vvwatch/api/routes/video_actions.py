@@ -7,13 +7,14 @@ from typing import Annotated, Final
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource
 from vvwatch.api.routes.media_grants import create_grant
 from vvwatch.api.routes.run_options import PromptId, RunOptions
 from vvwatch.api.routes.run_requests import report_requested, start_run
+from vvwatch.core.keys import Scope
 from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
@@ -48,7 +49,12 @@ class SignedUrl(Resource):
     expires_at: str
 
 
-@router.post("/videos/{video_id}/process", status_code=202, response_model=ProcessingStarted)
+@router.post(
+    "/videos/{video_id}/process",
+    status_code=202,
+    response_model=ProcessingStarted,
+    **require(Scope.WRITE, errors=("model_not_configured",)),
+)
 async def process_video(
     context: Context,
     once: Idempotent,
@@ -80,7 +86,7 @@ def _start_run(
     return ProcessingStarted(message=message, video_id=video_id, run_id=run.run_id)
 
 
-@router.post("/videos/signed-url")
+@router.post("/videos/signed-url", **require(Scope.READ, errors=("resource_video_not_found",)))
 async def get_signed_url(context: Context, request: Request, body: SignedUrlBody) -> SignedUrl:
     """Return a URL of this server that downloads the original without a key for an hour."""
     row = await context.database.read(media_queries.find_by_uri, body.gcs_uri)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi import Query
 from pydantic import Field
 
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
@@ -16,6 +16,7 @@ from vvwatch.api.routes import prompt_runs
 from vvwatch.api.routes.prompt_runs import PromptRun
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.identities import segment_id
+from vvwatch.core.keys import Scope
 from vvwatch.core.objects import StorageObject, media_type
 from vvwatch.core.runs import WHOLE_FAILED, ItemStatus
 from vvwatch.store.catalog import catalog
@@ -236,13 +237,13 @@ def _prompt_keys(view: MediaView) -> list[str]:
     return sorted({key for schema in schemas for key in schema.get("properties", {})})
 
 
-@router.get("/videos/{video_id}")
+@router.get("/videos/{video_id}", **require(Scope.READ))
 async def get_video(context: Context, video_id: str) -> Video:
     """Return a media item with its prompt runs, newest first."""
     return _with_details(await context.database.read(media_queries.get_kept_view, video_id, _MAX_SEGMENTS))
 
 
-@router.get("/indexes/{index_id}/videos")
+@router.get("/indexes/{index_id}/videos", **require(Scope.READ))
 async def list_videos(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Video]:
@@ -251,14 +252,14 @@ async def list_videos(
     return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
 
-@router.get("/playground/videos")
+@router.get("/playground/videos", **require(Scope.READ))
 async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
     """List the media of the playground, newest first: those uploaded without an index."""
     rows = await context.database.read(media_queries.list_playground, decode_cursor(cursor), limit + 1)
     return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
 
-@router.get("/videos/{video_id}/prompt-runs")
+@router.get("/videos/{video_id}/prompt-runs", **require(Scope.READ))
 async def list_video_prompt_runs(
     context: Context, video_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
@@ -271,14 +272,14 @@ def _list_runs(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
     return [run_queries.get_view(tx, run_id) for run_id in media_queries.list_run_ids(tx, video_id, limit)]
 
 
-@router.post("/videos/batch")
+@router.post("/videos/batch", **require(Scope.READ))
 async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
     """Return several media items in the order of the request, each once. Unknown ones are omitted."""
     found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)
     return [VideoWithDetails(**_with_details(view).model_dump()) for view in found]
 
 
-@router.post("/videos/batch/status")
+@router.post("/videos/batch/status", **require(Scope.READ))
 async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
     """Return the status of several media items in the order of the request, each once. Unknown ones are omitted."""
     found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)

@@ -8,12 +8,13 @@ from fastapi import Query, Response
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from vvwatch.api.http.auditing import Audited
-from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.auth import PUBLIC, require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent, SecretResponse
 from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, to_iso
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, build_envelope
+from vvwatch.core.keys import Scope
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import webhooks
 from vvwatch.store.delivery.webhooks import DeliveryView, WebhookSpec
@@ -167,19 +168,19 @@ def _with_attempts(view: DeliveryView) -> WholeDelivery:
     return WholeDelivery.of(view.delivery, **_delivery_fields(view), attempt_log=log)
 
 
-@router.get("/webhooks/events")
+@router.get("/webhooks/events", **require(PUBLIC))
 async def list_events() -> list[str]:
     """List the event types of webhooks."""
     return list(EVENT_TYPES)
 
 
-@router.get("/webhooks/deliveries/{delivery_id}")
+@router.get("/webhooks/deliveries/{delivery_id}", **require(Scope.READ))
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     """Return a delivery with its attempts."""
     return _with_attempts(await context.database.read(webhooks.get_delivery, delivery_id))
 
 
-@router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
+@router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery, **require(Scope.WRITE))
 async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
     """Send a failed delivery again, under the same id."""
     return await once(lambda tx: _retry(tx, delivery_id))
@@ -190,7 +191,7 @@ def _retry(tx: Tx, delivery_id: str) -> WholeDelivery:
     return _with_attempts(webhooks.get_delivery(tx, delivery_id))
 
 
-@router.post("/webhooks", status_code=201, response_model=NewWebhook)
+@router.post("/webhooks", status_code=201, response_model=NewWebhook, **require(Scope.WRITE))
 async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) -> Response:
     """Create a webhook. Only this response shows its secret, also when repeated with the same Idempotency-Key."""
     spec = WebhookSpec(
@@ -209,26 +210,26 @@ async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) 
     return once.answer(NewWebhook.of(row, webhook_id=row.id, secret=secret), replayed=not is_new)
 
 
-@router.get("/webhooks")
+@router.get("/webhooks", **require(Scope.READ))
 async def list_webhooks(context: Context) -> list[Webhook]:
     """List all webhooks, oldest first."""
     return [_to_webhook(row) for row in await context.database.read(webhooks.list_all)]
 
 
-@router.get("/webhooks/{webhook_id}")
+@router.get("/webhooks/{webhook_id}", **require(Scope.READ))
 async def get_webhook(context: Context, webhook_id: str) -> Webhook:
     """Return a webhook."""
     return _to_webhook(await context.database.read(webhooks.get, webhook_id))
 
 
-@router.delete("/webhooks/{webhook_id}")
+@router.delete("/webhooks/{webhook_id}", **require(Scope.ADMIN))
 async def delete_webhook(context: Context, audited: Audited, webhook_id: str) -> Deleted:
     """Delete a webhook that was created over the API, and its secret. Pending deliveries are not sent."""
     row = await audited.write(lambda tx: webhooks.delete(tx, context.box, webhook_id))
     return Deleted(message=f"webhook {row.name!r} ({row.id}) was deleted", status=webhooks.DELETED)
 
 
-@router.patch("/webhooks/{webhook_id}", response_model=Webhook)
+@router.patch("/webhooks/{webhook_id}", response_model=Webhook, **require(Scope.WRITE))
 async def change_webhook(
     context: Context, once: Idempotent, webhook_id: str, body: WebhookChange
 ) -> Response:
@@ -242,7 +243,7 @@ async def change_webhook(
     return await change(lambda tx: _to_webhook(webhooks.change(tx, webhook_id, values, policy)))
 
 
-@router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
+@router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret, **require(Scope.WRITE))
 async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> Response:
     """Replace a webhook's secret. It signs everything sent from now on, including retries.
 
@@ -257,7 +258,7 @@ async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> 
     return await once(rotated)
 
 
-@router.post("/webhooks/{webhook_id}/test", response_model=Tested)
+@router.post("/webhooks/{webhook_id}/test", response_model=Tested, **require(Scope.WRITE))
 async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> Response:
     """Send a signed test event now and return the result. Works for paused webhooks too."""
     found: list[WebhookRow] = []
@@ -278,7 +279,7 @@ def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-@router.get("/webhooks/{webhook_id}/deliveries")
+@router.get("/webhooks/{webhook_id}/deliveries", **require(Scope.READ))
 async def list_deliveries(
     context: Context,
     webhook_id: str,

@@ -12,6 +12,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.core.keys import Scope
 from vvwatch.errors import NotFound
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import WindowWithPolicy
@@ -92,7 +93,7 @@ def to_open_window(row: WindowWithPolicy) -> OpenWindow:
     )
 
 
-@router.get("/windows", **extension("Windows, newest first"))
+@router.get("/windows", **extension("Windows, newest first", Scope.READ))
 async def list_windows(
     context: Context,
     state: Annotated[Literal["open", "closed"] | None, Query()] = None,
@@ -106,14 +107,14 @@ async def list_windows(
     return [to_open_window(row) if row.state == "open" else _to_window(row) for row in found]
 
 
-@router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The open window"))
+@router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The open window", Scope.READ))
 async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
     """Return the open window of an index: what has gathered, and when it closes."""
     row = await context.database.read(window_queries.find_open_of_index, index_id)
     return CurrentWindow(window=None if row is None else to_open_window(row))
 
 
-@router.post(f"{_WINDOW}/fire", dependencies=_BY_INDEX, **extension("Close the open window now"))
+@router.post(f"{_WINDOW}/fire", dependencies=_BY_INDEX, **extension("Close the open window now", Scope.WRITE))
 async def fire_window(context: Context, audited: Audited, index_id: str) -> Window:
     """Close the open window, held or not: its objects become an import job at once."""
     row, closed = await _steer(audited, steering.fire_open_window, index_id)
@@ -121,7 +122,7 @@ async def fire_window(context: Context, audited: Audited, index_id: str) -> Wind
     return _to_window(row)
 
 
-@router.post(f"{_WINDOW}/hold", dependencies=_BY_INDEX, **extension("Keep the window open"))
+@router.post(f"{_WINDOW}/hold", dependencies=_BY_INDEX, **extension("Keep the window open", Scope.WRITE))
 async def hold_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Hold the window open past its deadline until it is released or fired; new objects still join it."""
     row, changed = await _steer(audited, steering.hold_window, index_id)
@@ -130,7 +131,7 @@ async def hold_window(context: Context, audited: Audited, index_id: str) -> Open
     return to_open_window(row)
 
 
-@router.post(f"{_WINDOW}/release", dependencies=_BY_INDEX, **extension("Release a held window"))
+@router.post(f"{_WINDOW}/release", dependencies=_BY_INDEX, **extension("Release a held window", Scope.WRITE))
 async def release_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Release a held window; if its deadline has passed, it closes at once."""
     row, changed = await _steer(audited, steering.release_window, index_id)
