@@ -1,10 +1,10 @@
 # One word a job; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test unit map
+.PHONY: help setup lint format test test-all unit map
 PYTHON := .venv/bin/python
 
 help: ## list the jobs
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/'
 
 setup: ## install vvwatch and the packages of the tests into .venv
 	python3 -m venv .venv
@@ -21,11 +21,14 @@ format: ## format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-test: ## all tests
+test: ## each test, with a slice of its cases
 	$(PYTHON) -m pytest
 
-unit: ## the tests that start no server
-	$(PYTHON) -m pytest tests/core tests/config tests/store tests/workflow tests/cli tests/test_catalogue.py tests/test_telemetry.py
+test-all: ## each test with all its cases
+	VVWATCH_FULL=1 $(PYTHON) -m pytest
+
+unit: ## the tests that start no server, within a minute
+	$(PYTHON) -m pytest -m unit
 
 map: ## redraw the map in docs/architecture.md
 	$(PYTHON) docs/map.py --write

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import compileall
+import os
+import sys
 from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from _pytest.assertion import rewrite
 
 import vvwatch
+from tests import slices
 from tests.databases import DIALECTS, Databases
 from tests.emulators.azurite import (
     azurite,
@@ -50,15 +57,113 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 
 
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment] # jsonschema would build 38 grammars of IRIs
+sys.dont_write_bytecode = False  # rewriting the assertions takes each worker ten seconds otherwise
+
+TESTS = Path(__file__).parent
+_CONFIGS: list[pytest.Config] = []
+LEFT_OUT = pytest.StashKey[int]()
+
+UNIT = ("core", "config", "store", "workflow", "cli", "test_catalogue.py", "test_telemetry.py")
+SERVERS = {"postgres_server", "world", "make"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
+    config.stash[LEFT_OUT] = 0
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(vvwatch.__path__[0], quiet=2)
+        _rewrite_assertions(config)
     start_guardian(config)
+
+
+def _rewrite_assertions(config: pytest.Config) -> None:
+    """Do once, with all processors, what else each worker would do at the same time: ten seconds of a processor."""
+    tests = [
+        (path, rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}") for path in TESTS.rglob("*.py")
+    ]
+    stale = [(path, pyc) for path, pyc in tests if not pyc.exists()]
+    if len(stale) > 50:
+        with get_context("fork").Pool(
+            os.cpu_count(), initializer=_CONFIGS.append, initargs=(config,)
+        ) as pool:
+            pool.starmap(_rewrite_module, stale)
+
+
+def _rewrite_module(path: Path, pyc: Path) -> None:
+    [config] = _CONFIGS
+    source_hash, code = rewrite._rewrite_test(path, config)
+    pyc.parent.mkdir(exist_ok=True)
+    rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, pyc)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which slice runs."""
+    if not _is_sliced(config):
+        return "slice: none, each case runs"
+    return f"slice: VVWATCH_SEED={slices.SEED} repeats it, VVWATCH_FULL=1 runs each case"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what starts no server."""
+    where = item.nodeid.removeprefix("tests/").partition("/")[0].partition("::")[0]
+    if where in UNIT and _engine(item) != "postgresql":
+        item.add_marker("unit")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the slice has not, and order the others."""
+    if _is_sliced(config):
+        cases = [_case(item) for item in items]
+        chosen = slices.choose(cases, slices.SEED)
+        left_out = [item for item, case in zip(items, cases, strict=True) if case not in chosen]
+        items[:] = [item for item, case in zip(items, cases, strict=True) if case in chosen]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT] = len(left_out)
+    _put_long_ones_first(config, items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker reports what it left out, which is the same in each."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker reports."""
+    left_out = getattr(node, "workeroutput", {}).get("left_out", 0)
+    node.config.stash[LEFT_OUT] = max(left_out, node.config.stash[LEFT_OUT])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Never leave out silently."""
+    if left_out := config.stash[LEFT_OUT]:
+        terminalreporter.section("slice")
+        terminalreporter.line(
+            f"{left_out} cases were left out: VVWATCH_SEED={slices.SEED} repeats this, VVWATCH_FULL=1 runs them all"
+        )
+
+
+def _is_sliced(config: pytest.Config) -> bool:
+    """Whether everything is asked for, or a seed is named; else what is named runs whole."""
+    asked = {config.rootpath / name for name in config.args}
+    everything = asked == {config.rootpath / name for name in config.getini("testpaths")}
+    return not slices.FULL and (everything or "VVWATCH_SEED" in os.environ)
+
+
+def _case(item: pytest.Item) -> slices.Case:
+    function, _, parameters = item.nodeid.partition("[")
+    engine = _engine(item)
+    return slices.Case(function, parameters.replace(engine, "", 1), engine)
+
+
+def _engine(item: pytest.Item) -> str:
+    return str(item.callspec.params.get("dialect", "")) if hasattr(item, "callspec") else ""
+
+
+def _put_long_ones_first(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What may take minutes goes first, in every process: at the end it would keep the others waiting.
 
     Each process begins with as many consecutive tests as the others, and takes from theirs when it has done its own.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vvwatch
+from tests import slices
 from tests.crash import accounting
 from tests.crash.dying import die_at
 from tests.crash.producer import Producer
@@ -19,7 +20,7 @@ from tests.daemon_process import Daemon, wait_until
 from tests.postgres_server import PostgresServer
 from tests.receiver import Receiver
 
-RANDOM_KILLS = 50
+RANDOM_KILLS = 50 if slices.FULL else 10
 COMMIT_POINTS = [
     "declaring._apply_all",
     "database.requeue_overdue",
@@ -131,10 +132,11 @@ def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
 def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str, database_url: str) -> None:
     """Trap 27, kill_at_every_await: right before and right after each kind of commit of the pipeline."""
     points = [(moment, name) for name in COMMIT_POINTS for moment in ("before", "after")]
+    points += ENGINE_POINTS[dialect]
     with Receiver() as receiver:
         daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s")
         producer = Producer(daemon.incoming, picture)
-        for moment, name in points + ENGINE_POINTS[dialect]:
+        for moment, name in slices.sample(points, 6):
             producer.drop()
             die_at(daemon, moment, name)
         run_to_the_end(daemon, producer, receiver)

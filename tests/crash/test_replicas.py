@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests import slices
 from tests.crash import accounting
 from tests.crash.producer import Producer
 from tests.crash.small_disk import fill, make_room, small_disk
@@ -24,7 +25,7 @@ from tests.postgres_server import PostgresServer
 from tests.receiver import Receiver
 from tests.replicas import HEARTBEAT_SECONDS, Poll, Replicas, overlaps, polls, wait_ready
 
-KILLS = 60
+KILLS = 60 if slices.FULL else 12
 TAKE_OVER_SECONDS = 10.0
 MARGIN_SECONDS = 10.0  # of a machine that is busy with other things
 NOTICED_SECONDS = 10.0

@@ -1,13 +1,11 @@
 """Files broken on purpose, dropped into a running daemon: each ends with a reason, and harms nobody.
 
-`VVWATCH_FULL=1 python -m pytest -n0 tests/e2e/test_mutants.py` drops 5,000; each run of the tests another 60 a day.
+`VVWATCH_FULL=1 python -m pytest -n0 tests/e2e/test_mutants.py` drops 5,000; each run of the tests another 24.
 VVWATCH_SEED chooses them: it is printed when they fail.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import random
 import socket
 from collections import Counter
@@ -21,11 +19,10 @@ import pytest
 
 from tests.daemon_process import Daemon, wait_until
 from tests.processors.conftest import Shelf, is_decoder
+from tests.slices import FULL, SEED
 from vvwatch.core.objects import MEDIA_TYPES
 
-FULL: Final = bool(os.environ.get("VVWATCH_FULL"))
-SEED: Final = os.environ.get("VVWATCH_SEED") or dt.datetime.now(tz=dt.UTC).date().isoformat()
-COUNT: Final = 5_000 if FULL else 60
+COUNT: Final = 5_000 if FULL else 24
 SECONDS: Final = 5_400 if FULL else 280
 IN_ORDER: Final = {"media_damaged", "media_unreadable", "media_unsupported", "media_limit", "media_encrypted"}
 """What may be said of a broken file: that its decoder crashed, or gave no sign of life, may not."""

@@ -1,8 +1,7 @@
-"""Killed forty times while models and programs are paid for each segment: none is lost, none is paid for twice."""
+"""Killed time and again while models and programs are paid for each segment: none is lost, none is paid for twice."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import samples
+from tests import samples, slices
 from tests.daemon_process import Daemon, wait_until
 from tests.e2e import episodes
 from tests.e2e.conftest import Make
@@ -20,7 +19,7 @@ from tests.e2e.test_processors import SCALE, delegating, openai, upstream_of
 from tests.model_server import ModelServer
 
 CLIPS, CALL_SECONDS = 10, 0.2
-KILLS = {"sqlite": 40, "postgresql": 40 if os.environ.get("VVWATCH_FULL") else 8}
+KILLS = 40 if slices.FULL else 8
 CALLS = CLIPS * (3 + 1)
 """Each clip has three segments and a summary."""
 
@@ -40,7 +39,7 @@ def drop_clips(daemon: Daemon, folder: Path) -> None:
 def kill_often(daemon: Daemon, is_busy: Callable[[], bool]) -> None:
     """Let it live until a call is under way, and kill it during that call or soon after it, so often."""
     rng = random.Random(7)
-    for _ in range(KILLS["postgresql" if daemon.replicated else "sqlite"]):
+    for _ in range(KILLS):
         with daemon:
             deadline = time.monotonic() + 5
             while not is_busy() and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The corpus judged: a slice in each run of the tests, another each day; all of it with VVWATCH_FULL=1.
+"""The corpus judged: another slice in each run of the tests; all of it with VVWATCH_FULL=1.
 
 `VVWATCH_FULL=1 python -m pytest -n0 -s tests/media` makes and judges everything and prints the table of docs/media.md,
 and writes it to the file that VVWATCH_TABLE names. VVWATCH_SEED chooses a slice: it is printed when a slice fails.
@@ -6,7 +6,6 @@ and writes it to the file that VVWATCH_TABLE names. VVWATCH_SEED chooses a slice
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +24,8 @@ from tests.media.judging import (
     valid_recipes,
 )
 from tests.media.recipe import Damaged, Recipe, order
+from tests.slices import FULL, SEED
 
-FULL: Final = bool(os.environ.get("VVWATCH_FULL"))
-SEED: Final = os.environ.get("VVWATCH_SEED") or dt.datetime.now(tz=dt.UTC).date().isoformat()
 VALID, DAMAGED = 70, 40
 """How many files a slice has."""
 

@@ -1,0 +1,75 @@
+"""A slice leaves out no function, and seeds that follow each other leave out no case."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from tests.databases import DIALECTS
+from tests.slices import Case, choose, rate, rounds, sample
+
+ONE_IN = {"tests/a/": 3, "tests/a/test_x.py::test_many": 5}
+BOTH = ("tests/both/",)
+CASES = [
+    *(
+        Case("tests/a/test_x.py::test_many", str(number), engine)
+        for number in range(17)
+        for engine in DIALECTS
+    ),
+    *(Case("tests/a/test_x.py::test_few", str(number)) for number in range(2)),
+    Case("tests/a/test_x.py::test_one", ""),
+    *(
+        Case("tests/both/test_y.py::test_each", str(number), engine)
+        for number in range(2)
+        for engine in DIALECTS
+    ),
+    *(Case("tests/c.py::test_table", str(number)) for number in range(9)),
+]
+
+
+def chosen(seed: str) -> set[Case]:
+    return choose(CASES, seed, ONE_IN, BOTH)
+
+
+def test_each_function_runs_with_each_seed() -> None:
+    for seed in ("0", "1", "17", "2026-12-01", "any word"):
+        assert {case.function for case in chosen(seed)} == {case.function for case in CASES}
+
+
+def test_each_case_runs_with_one_of_some_seeds_that_follow_each_other() -> None:
+    for first in range(30):
+        seeds = range(first, first + rounds(ONE_IN))
+        assert set().union(*(chosen(str(seed)) for seed in seeds)) == set(CASES)
+
+
+def test_a_seed_chooses_the_same_again_in_any_order() -> None:
+    assert choose(CASES, "7", ONE_IN, BOTH) == choose(CASES[::-1], "7", ONE_IN, BOTH)
+    assert chosen("7") != chosen("8")
+
+
+def test_a_function_runs_one_case_in_so_many_on_one_engine() -> None:
+    many = [case for case in chosen("3") if case.function.endswith("test_many")]
+    assert len(many) in (3, 4)
+    assert len({case.id for case in many}) == len(many)
+
+
+def test_where_engines_differ_each_case_runs_on_both() -> None:
+    assert len([case for case in chosen("4") if case.function.startswith(BOTH)]) == 4
+
+
+def test_a_table_that_is_not_cut_runs_whole() -> None:
+    assert len([case for case in chosen("5") if case.function == "tests/c.py::test_table"]) == 9
+
+
+def test_the_longest_name_tells_how_much_runs() -> None:
+    assert rate("tests/a/test_x.py::test_many", ONE_IN) == 5
+    assert rate("tests/a/test_y.py::test_other", ONE_IN) == 3
+    assert rate("tests/b/test_z.py::test_other", ONE_IN) == 1
+
+
+def test_samples_of_seeds_that_follow_each_other_reach_all_in_order() -> None:
+    points = list(range(29))
+    samples = [sample(points, 6, str(seed), full=False) for seed in range(5)]
+    assert sorted(chain(*samples)) == points
+    assert all(sorted(one) == one and 0 < len(one) <= 6 for one in samples)
+    assert sample(points, 6, "3", full=True) == points
+    assert sample(points, 60, "3", full=False) == points
