@@ -18,6 +18,8 @@ PAGE: Final = ROOT / "docs" / "architecture.md"
 BLOCK: Final = re.compile(r"(?<=```mermaid\n)flowchart TD\n.*?(?=```)", re.DOTALL)
 DIVIDED: Final = ("api", "workflow", "providers", "store")
 """The packages whose folders are rooms of their own."""
+APART: Final = ("providers/registry",)
+"""Modules that are rooms of their own: they stand above the folders beside them."""
 
 Graph = dict[str, set[str]]
 
@@ -29,8 +31,8 @@ def room_of(module: str) -> str:
         return ""
     if parts[0] not in DIVIDED:
         return parts[0]
-    has_inner = len(parts) > 1 and (SOURCE / parts[0] / parts[1]).is_dir()
-    return f"{parts[0]}/{parts[1]}" if has_inner else parts[0]
+    inner = "/".join(parts[:2])
+    return inner if inner in APART or (len(parts) > 1 and (SOURCE / inner).is_dir()) else parts[0]
 
 
 def imports_of(path: Path) -> Iterator[str]:

@@ -263,7 +263,7 @@ def test_what_a_store_cannot_have_is_refused(problems: Problems, text: str, line
 def test_an_endpoint_for_all_who_name_none(read: Read, problems: Problems) -> None:
     text = '[storage.s3]\nendpoint_url = "http://m:1/"\npath_style = true\n[storage.gcs]\nendpoint_url = "http://g:1"\n'
     config = read(text + GCS)
-    assert (config.storage.s3.endpoint_url, config.storage.s3.path_style) == ("http://m:1", True)
+    assert config.storage.model_dump()["s3"] == {"endpoint_url": "http://m:1", "path_style": True}
     assert config.connectors["a"].location == {"bucket": "studio-stage"}
     [problem] = problems('[storage.azure]\nca_file = "/nowhere/ca.pem"')
     assert (problem.line, problem.key) == (2, "storage.azure.ca_file")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import vvwatch
-from vvwatch.config.connectors import KINDS as CONNECTORS
+from vvwatch.config.connectors import Connector
 from vvwatch.config.models import Settings
 from vvwatch.config.processors import KINDS as PROCESSORS
 from vvwatch.config.prompts import PromptPreset
-from vvwatch.config.tables import Table
+from vvwatch.options.tables import Table
 
 SOURCE = Path(vvwatch.__file__).parent
 TABLE = re.compile(r"\[([a-z]+(?:\.[^\]\s]+)?)\]")
@@ -46,7 +46,7 @@ def models(annotation: Any) -> set[type[Table]]:
     if isinstance(annotation, type) and issubclass(annotation, Table):
         kinds = [
             kind
-            for each in (CONNECTORS, PROCESSORS)
+            for each in (Connector.kinds, PROCESSORS)
             for kind in each.values()
             if issubclass(kind, annotation)
         ]

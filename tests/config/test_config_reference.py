@@ -13,13 +13,13 @@ from typing import Any, get_args
 import pytest
 
 from vvwatch.config import PromptPreset, Settings, load
-from vvwatch.config.connectors import KINDS, CloudConnector, Connector, StorageDefaults
+from vvwatch.config.connectors import AnyConnector, CloudConnector, Connector, StorageDefaults
 from vvwatch.config.processors import KINDS as PROCESSORS
 from vvwatch.config.processors import PaidProcessor, ProcessorTable
 from vvwatch.config.reading import table_at
-from vvwatch.config.tables import Table
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.media import RunSettings
+from vvwatch.options.tables import Table
 
 CONFIG = Path(__file__).parents[2] / "config"
 REFERENCE = (CONFIG / "vvwatch.toml").read_text(encoding="utf-8")
@@ -73,8 +73,8 @@ def test_every_option_stands_in_the_reference() -> None:
 
     assert found.pop(Settings) == set(Settings.model_fields) - sections
     only_tables = {Settings, StorageDefaults}
-    kinds = set[type[Table]]().union(*map(_models, [*KINDS.values(), *PROCESSORS.values()]))
-    assert set(found) == _models(Settings) - only_tables - {Connector, ProcessorTable} | kinds
+    kinds = set[type[Table]]().union(*map(_models, [*Connector.kinds.values(), *PROCESSORS.values()]))
+    assert set(found) == _models(Settings) - only_tables - {AnyConnector, ProcessorTable} | kinds
     for model, names in found.items():
         nested = {name for name, field in model.model_fields.items() if _holds_tables(field.annotation)}
         told = names | told_elsewhere(model)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vvwatch.config import Config, Problem, mounts, state_rules
+from vvwatch import mounts
+from vvwatch.config import Config, Problem, state_rules
 from vvwatch.core.filesystems import Mount
 
 Read = Callable[..., Config]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from vvwatch.config.findings import Finding
-from vvwatch.config.substitution import find_variables, substitute
+from vvwatch.options.findings import Finding
+from vvwatch.options.substitution import find_variables, substitute
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "TWO": "a\nb", "NESTED": "${NAME}"}
 

@@ -13,8 +13,8 @@ import pytest
 from tests.providers.looking import look
 from tests.sshfs_server import needs_sshfs, sshfs_server
 from vvwatch.clock import SystemClock
-from vvwatch.config.mounts import mount_at
 from vvwatch.errors import StoreLocked
+from vvwatch.mounts import mount_at
 from vvwatch.providers.local.mounts import remote_filesystem
 from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.store.db import ownership

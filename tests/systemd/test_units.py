@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vvwatch.config import Settings
-from vvwatch.config.fields import split_listen
+from vvwatch.options.fields import split_listen
 from vvwatch.processors.sandbox.system_calls import ALLOWED, CREATES_FILES
 
 UNITS = Path(__file__).parents[2] / "systemd"

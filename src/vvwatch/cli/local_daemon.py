@@ -86,7 +86,7 @@ def _configured_state_dir(path: Path, environ: Mapping[str, str]) -> str | None:
         value = tomllib.loads(path.read_text("utf-8-sig")).get("state_dir")
     except (OSError, ValueError):
         return None
-    from vvwatch.config.substitution import substitute  # noqa: PLC0415  # as above
+    from vvwatch.options.substitution import substitute  # noqa: PLC0415  # as above
 
     filled = substitute(value, environ, lambda _: None)
     return filled if isinstance(filled, str) else None

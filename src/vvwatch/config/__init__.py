@@ -20,8 +20,8 @@ from vvwatch.config.models import (
 )
 from vvwatch.config.outgoing import Webhook, Webhooks
 from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptPreset, PromptTable
-from vvwatch.config.secrets import Secret
 from vvwatch.errors import ConfigInvalid, Problem
+from vvwatch.options.secrets import Secret
 
 __all__ = [
     "BUILT_IN_PROMPTS",

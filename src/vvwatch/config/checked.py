@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
+from vvwatch.options.lines import Loc
 
 
 @dataclass(frozen=True)

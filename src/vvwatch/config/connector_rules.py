@@ -7,29 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vvwatch.config.checked import Checked
-from vvwatch.config.connectors import (
-    AzureConnector,
-    CloudConnector,
-    Events,
-    GcsConnector,
-    LocalConnector,
-    Way,
-    keys_of,
-)
-from vvwatch.config.fields import is_file, is_folder
-from vvwatch.config.findings import Finding
-from vvwatch.config.lines import Loc
+from vvwatch.config.connectors import CloudConnector, LocalConnector
 from vvwatch.config.models import Automation
-from vvwatch.config.secrets import secret_keys
 from vvwatch.core.exports import check_subpath
-from vvwatch.core.locations import addresses_of
+from vvwatch.options.fields import is_file, is_folder
+from vvwatch.options.findings import Finding
+from vvwatch.options.lines import Loc
+from vvwatch.options.secrets import secret_keys
+from vvwatch.providers.registry import addresses_of
+from vvwatch.providers.settings import Events, Way
 
 
 def check_connectors(checked: Checked) -> Iterator[Finding]:
     """Yield the faults of each connector."""
-    yield from _check_certificate_file(
-        ("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file
-    )
+    for kind, usual in checked.settings.storage.items():
+        yield from _check_certificate_file(("storage", kind, "ca_file"), getattr(usual, "ca_file", None))
     yield from _check_certificate_file(("webhooks", "ca_file"), checked.settings.webhooks.ca_file)
     for name, connector in checked.settings.connectors.items():
         loc = ("connectors", name)
@@ -83,7 +75,7 @@ def _check_folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
 
 def _check_cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
     yield from _check_certificate_file((*loc, "ca_file"), connector.ca_file)
-    keys = ("credentials", "endpoint_url", *(key for way in connector.ways for key in keys_of(way)))
+    keys = ("credentials", "endpoint_url", *(key for way in connector.ways for key in way.keys))
     if all(checked.sound((*loc, key)) for key in keys):
         yield from _check_credentials(checked, loc, connector)
         yield from _check_encryption(checked, loc, connector)
@@ -104,14 +96,15 @@ def _check_queues(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_encryption(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
-    """Require https for tokens, which are as good as passwords while they last."""
-    if isinstance(connector, AzureConnector) and not connector.given(secret_keys("account_key")):
-        usual = checked.settings.storage.azure.endpoint_url
-        if (connector.endpoint_url or usual or "").startswith("http://"):
-            what = "would be asked with a token in clear"
-            yield Finding(
-                (*loc, "endpoint_url"), what, "https://…", "over http only an account key can be used"
-            )
+    """Refuse what would be sent in clear."""
+    if why := connector.why_insecure(_endpoint_of(checked, connector)):
+        yield Finding((*loc, "endpoint_url"), *why)
+
+
+def _endpoint_of(checked: Checked, connector: CloudConnector) -> str:
+    """Return the endpoint of a connector, or its provider's usual one; empty for neither."""
+    usual = checked.settings.storage.of(connector.type)
+    return connector.endpoint_url or (usual and usual.endpoint_url) or ""
 
 
 def _check_certificate_file(loc: Loc, file: Path | None) -> Iterator[Finding]:
@@ -121,7 +114,7 @@ def _check_certificate_file(loc: Loc, file: Path | None) -> Iterator[Finding]:
 
 def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
     """Require one complete set of credentials."""
-    found = {way: keys for way in connector.ways if (keys := connector.given(keys_of(way)))}
+    found = {way: keys for way in connector.ways if (keys := connector.given(way.keys))}
     spelt = [_describe_way(connector, way) for way in connector.ways]
     allowed = "; ".join([*spelt, 'credentials = "ambient"'])
     if len(found) + bool(connector.credentials) > 1:
@@ -131,7 +124,7 @@ def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) ->
     elif found:
         [way] = found
         yield from _check_complete(loc, connector, way)
-    elif not connector.credentials and not _needs_no_secret(checked, connector):
+    elif not connector.credentials and not connector.needs_no_credentials(_endpoint_of(checked, connector)):
         hint = "ambient is the identity of this machine: an instance's role, a workload's identity"
         yield Finding(loc, "has no credentials", allowed, hint)
 
@@ -141,7 +134,7 @@ def _check_complete(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[F
     for name in way.plain:
         if not connector.given([name]):
             yield Finding((*loc, name), "is required", hint=hint)
-    for secret in (*way.secrets, *way.optional):
+    for secret in way.all_secrets:
         found = connector.given(secret_keys(secret))
         if len(found) > 1:
             yield Finding(loc, f"has both {' and '.join(found)}", hint="keep one of them")
@@ -156,13 +149,6 @@ def _describe_way(connector: CloudConnector, way: Way) -> str:
 
 def _describe_choice(connector: CloudConnector, secret: str) -> str:
     return " or ".join(key for key in secret_keys(secret) if key in type(connector).model_fields)
-
-
-def _needs_no_secret(checked: Checked, connector: CloudConnector) -> bool:
-    """Return whether it is an emulator, which takes no secret."""
-    usual = checked.settings.storage.gcs.endpoint_url
-    endpoint_url = connector.endpoint_url or usual or ""
-    return isinstance(connector, GcsConnector) and endpoint_url.startswith("http://")
 
 
 def check_watching(checked: Checked) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.config.fields import refuse
-from vvwatch.config.substitution import find_variables
+from vvwatch.options.fields import refuse
+from vvwatch.options.substitution import find_variables
 
 _FILE: Final = re.compile(r"sqlite:///(?P<path>[^?#:]+)")
 _SCHEME: Final = re.compile(r"(?P<name>postgres(?:ql)?)(?P<driver>\+[a-z0-9_+]*)?://", re.IGNORECASE)

@@ -9,22 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vvwatch.config.clouds import Why, check_account_key, check_secret
-from vvwatch.config.connectors import CloudConnector, keys_of
+from vvwatch.config.connectors import CloudConnector
 from vvwatch.config.databases import has_password
-from vvwatch.config.findings import Finding
-from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
-from vvwatch.config.secrets import Secret, is_readable_by_others, read_secret, secret_keys
-from vvwatch.config.tables import Table
+from vvwatch.options.findings import Finding
+from vvwatch.options.lines import Loc
+from vvwatch.options.secrets import (
+    Secret,
+    Why,
+    check_secret,
+    is_readable_by_others,
+    read_secret,
+    secret_keys,
+)
+from vvwatch.options.tables import Table
 
 Report = Callable[[Finding], None]
 
 _ADMIN_KEY: Final = re.compile(r"sk_live_[0-9a-f]{48}")
 _SHORTEST_SECRET: Final = 16
 _LONGEST_SCHEMA_FILE: Final = 1 << 20
-_WHOLE: Final = "credentials"
-"""The secret that holds complete credentials."""
 
 
 def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> None:
@@ -79,17 +83,17 @@ class SecretReader:
 
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:
         """Return all parts of the one set of credentials; None if the rules object."""
-        ways = [way for way in connector.ways if connector.given(keys_of(way))]
+        ways = [way for way in connector.ways if connector.given(way.keys)]
         if len(ways) != 1 or connector.credentials:
             return None
         [way] = ways
         parts = {name: getattr(connector, name) for name in way.plain}
-        for name in (*way.secrets, *way.optional):
-            secret = self._secret(loc, connector, name, _REFUSING[name])
+        for name in way.all_secrets:
+            secret = self._secret(loc, connector, name, way.why)
             parts[name] = None if secret is None else secret.reveal()
         if not all(parts[name] for name in (*way.plain, *way.secrets)):
             return None
-        whole: str | None = parts.get(_WHOLE)
+        whole: str | None = parts[way.secrets[0]] if way.whole else None
         return whole or json.dumps({name: text for name, text in parts.items() if text})
 
     def _secret(self, loc: Loc, table: Table, name: str, unusable: Callable[[str], Why]) -> Secret | None:
@@ -114,26 +118,6 @@ class SecretReader:
 def _check_length(text: str) -> Why:
     short = len(text) < _SHORTEST_SECRET
     return ("holds too short a secret", f"{_SHORTEST_SECRET} characters or more") if short else None
-
-
-def _check_service_account(text: str) -> Why:
-    """Return why `text` is no service account key, as far as visible here."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    sound = isinstance(document, dict) and document.get("type") == "service_account"
-    allowed = "the JSON file that Google Cloud hands out"
-    return None if sound else ("holds no key of a service account", allowed)
-
-
-_REFUSING: Final[Mapping[str, Callable[[str], Why]]] = {
-    _WHOLE: _check_service_account,
-    "account_key": check_account_key,
-    "client_secret": check_secret,
-    "secret_access_key": check_secret,
-    "session_token": check_secret,
-}
 
 
 def read_admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:

@@ -18,13 +18,13 @@ from vvwatch.config.files import (
     read_secret_variable,
     warn_of_visible_password,
 )
-from vvwatch.config.findings import Finding, find_closest
-from vvwatch.config.lines import Loc, key_lines, nearest_line
 from vvwatch.config.models import Config
 from vvwatch.config.reading import validate
 from vvwatch.config.rules import all_findings
-from vvwatch.config.substitution import find_variables, substitute
 from vvwatch.errors import ConfigInvalid, Problem
+from vvwatch.options.findings import Finding, find_closest
+from vvwatch.options.lines import Loc, key_lines, nearest_line
+from vvwatch.options.substitution import find_variables, substitute
 
 ENVIRONMENT: Final = {
     "VVWATCH_LISTEN": ("listen",),

@@ -11,9 +11,19 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from vvwatch.config.connectors import Connector, StorageDefaults
+from vvwatch.config.connectors import AnyConnector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
-from vvwatch.config.fields import (
+from vvwatch.config.outgoing import Attachments, Webhooks
+from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
+from vvwatch.config.prompts import PromptPreset, PromptTable
+from vvwatch.core.absence import Confirmation
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.processors import TECHNICAL, ProcessorNames
+from vvwatch.core.retries import Bound, Patience
+from vvwatch.core.schedules import scan_seconds
+from vvwatch.core.windows import default_max_wait
+from vvwatch.errors import Problem
+from vvwatch.options.fields import (
     AbsolutePath,
     Duration,
     Excluded,
@@ -31,18 +41,8 @@ from vvwatch.config.fields import (
     retention_seconds,
     split_listen,
 )
-from vvwatch.config.outgoing import Attachments, Webhooks
-from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
-from vvwatch.config.prompts import PromptPreset, PromptTable
-from vvwatch.config.secrets import Secret
-from vvwatch.config.tables import ImportMode, Table
-from vvwatch.core.absence import Confirmation
-from vvwatch.core.durations import parse_duration
-from vvwatch.core.processors import TECHNICAL, ProcessorNames
-from vvwatch.core.retries import Bound, Patience
-from vvwatch.core.schedules import scan_seconds
-from vvwatch.core.windows import default_max_wait
-from vvwatch.errors import Problem
+from vvwatch.options.secrets import Secret
+from vvwatch.options.tables import ImportMode, Table
 
 
 def _cpu_count() -> int:
@@ -281,7 +281,7 @@ class Settings(Table):
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()
     attachments: Attachments = Attachments()
-    connectors: dict[str, Connector] = Field(default_factory=dict)
+    connectors: dict[str, AnyConnector] = Field(default_factory=dict)
     indexes: dict[str, IndexTable] = Field(default_factory=dict)
     prompts: dict[str, PromptTable] = Field(default_factory=dict)
     automations: dict[str, Automation] = Field(default_factory=dict)

@@ -6,7 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from vvwatch.config.fields import (
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.networks import PRIVATE, AddressPolicy, parse_network
+from vvwatch.options.fields import (
     AbsolutePath,
     Document,
     Duration,
@@ -16,11 +19,8 @@ from vvwatch.config.fields import (
     WebAddress,
     refuse,
 )
-from vvwatch.config.findings import did_you_mean
-from vvwatch.config.tables import Table
-from vvwatch.core.durations import parse_duration
-from vvwatch.core.events import EVENT_TYPES
-from vvwatch.core.networks import PRIVATE, AddressPolicy, parse_network
+from vvwatch.options.findings import did_you_mean
+from vvwatch.options.tables import Table
 
 
 def _event_type(name: str) -> str:

@@ -9,10 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.config.checked import Checked
-from vvwatch.config.fields import is_file, is_loopback
-from vvwatch.config.findings import Finding, find_closest, join_names
 from vvwatch.config.ids import prompt_id
-from vvwatch.config.lines import Loc
 from vvwatch.config.processors import (
     CommandProcessor,
     OpenAIProcessor,
@@ -23,6 +20,9 @@ from vvwatch.config.processors import (
 from vvwatch.config.prompts import PromptPreset
 from vvwatch.core.processors import TECHNICAL
 from vvwatch.errors import ModelNotConfigured
+from vvwatch.options.fields import is_file, is_loopback
+from vvwatch.options.findings import Finding, find_closest, join_names
+from vvwatch.options.lines import Loc
 
 _OF_SEGMENTS: Final = ("frames", "frame_width", "audio")
 

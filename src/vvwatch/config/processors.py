@@ -8,13 +8,12 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from vvwatch.config.clouds import Endpoint, Proxy
-from vvwatch.config.fields import AbsolutePath, List, VariableName, refuse
-from vvwatch.config.tables import Table, TableKind, TypedTable
 from vvwatch.core.budgets import Budget as Limits
 from vvwatch.core.budgets import Budgets
 from vvwatch.core.money import Price
 from vvwatch.core.processors import ProcessorInfo, Rates
+from vvwatch.options.fields import AbsolutePath, Endpoint, List, Proxy, VariableName, refuse
+from vvwatch.options.tables import Table, TableKind, TypedTable
 
 ProcessorType = Literal["technical", "command", "openai", "videovector"]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from vvwatch.config.tables import Table
 from vvwatch.core.media import RunSettings, with_lengths
+from vvwatch.options.tables import Table
 
 SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
 BUILT_IN_PROMPTS = ("technical",)

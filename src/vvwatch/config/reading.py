@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vvwatch.config.findings import Finding, did_you_mean, find_closest, join_names
-from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
-from vvwatch.config.secrets import secret_keys
-from vvwatch.config.tables import Table
 from vvwatch.config.words import describe_error, names_of
+from vvwatch.options.findings import Finding, did_you_mean, find_closest, join_names
+from vvwatch.options.lines import Loc
+from vvwatch.options.secrets import secret_keys
+from vvwatch.options.tables import Table
 
 
 def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:

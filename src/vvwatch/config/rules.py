@@ -11,17 +11,7 @@ from urllib.parse import urlsplit
 from vvwatch.config.checked import Checked
 from vvwatch.config.connector_rules import check_connectors, check_watching, is_below
 from vvwatch.config.connectors import CloudConnector
-from vvwatch.config.fields import (
-    disk_bytes,
-    is_file,
-    is_folder,
-    is_loopback,
-    most_open_files,
-    split_listen,
-)
-from vvwatch.config.findings import Finding, did_you_mean, join_names
 from vvwatch.config.ids import prompt_id
-from vvwatch.config.lines import Loc
 from vvwatch.config.models import (
     Automation,
     Settings,
@@ -29,7 +19,6 @@ from vvwatch.config.models import (
 from vvwatch.config.outgoing import Webhook
 from vvwatch.config.processor_rules import check_processors
 from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptTable, VideoLevel
-from vvwatch.config.secrets import is_readable_by_others
 from vvwatch.config.state_rules import check_state
 from vvwatch.core.connections import affordable_connections
 from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, spool_room_bytes
@@ -38,6 +27,17 @@ from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.core.networks import PRIVATE, Reach
 from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.errors import InvalidInput
+from vvwatch.options.fields import (
+    disk_bytes,
+    is_file,
+    is_folder,
+    is_loopback,
+    most_open_files,
+    split_listen,
+)
+from vvwatch.options.findings import Finding, did_you_mean, join_names
+from vvwatch.options.lines import Loc
+from vvwatch.options.secrets import is_readable_by_others
 
 _HOUR_SECONDS: Final = 3_600.0
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

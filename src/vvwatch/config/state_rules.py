@@ -8,9 +8,9 @@ from typing import Final
 
 from vvwatch.config.checked import Checked
 from vvwatch.config.databases import database_file
-from vvwatch.config.findings import Finding
-from vvwatch.config.mounts import mount_at
 from vvwatch.core.filesystems import Keeping, Mount
+from vvwatch.mounts import mount_at
+from vvwatch.options.findings import Finding
 
 _HINT: Final = (
     "name a folder of a local disk, or use PostgreSQL (database_url); "

@@ -9,9 +9,6 @@ from typing import Final
 
 from vvwatch.core.cadence import Pace, after_full
 
-LISTED_AT_ONCE: Final = {"s3": 1_000, "gcs": 1_000, "azure": 5_000}
-"""Provider to the most objects that a request lists (ListObjectsV2, objects.list, List Blobs); a folder needs none."""
-
 HOURS_A_MONTH: Final = 730.0
 _HOUR: Final = 3_600.0
 _JITTER: Final = 0.1
@@ -70,9 +67,8 @@ class Forecast:
         return 24 * self.calls_per_hour
 
 
-def calls_of(provider: str, objects: int) -> int:
-    """Return the least number of requests that list so many objects; 0 for a folder."""
-    at_once = LISTED_AT_ONCE.get(provider)
+def calls_of(at_once: int | None, objects: int) -> int:
+    """Return the least number of requests that list so many objects, `at_once` each; 0 for None, a folder."""
     return 0 if at_once is None else max(ceil(objects / at_once), 1)
 
 

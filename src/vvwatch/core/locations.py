@@ -66,40 +66,17 @@ class Address:
         return unquote(rest) if self.encoded else rest
 
 
-def s3_address(bucket: str, endpoint_url: str = "") -> Address:
-    """Return the address of a bucket of S3 itself, or of the compatible store at `endpoint_url`."""
-    return _bucket_address("s3", bucket, endpoint_url)
+def bucket_address(scheme: str, bucket: str, endpoint_url: str = "") -> Address:
+    """Return the address of a bucket: the public one, or that at `endpoint_url`.
 
-
-def gcs_address(bucket: str, endpoint_url: str = "") -> Address:
-    """Return the address of a bucket of Google Cloud Storage itself, or of the store at `endpoint_url`."""
-    return _bucket_address("gs", bucket, endpoint_url)
-
-
-def azure_address(storage_account: str, container: str, endpoint_url: str = "") -> Address:
-    """Return the address of an Azure container, at its public address or at `endpoint_url`."""
-    account = endpoint_url or f"https://{storage_account}.blob.core.windows.net"
-    return Address(f"{account.rstrip('/')}/{container}/", encoded=True)
-
-
-def addresses_of(provider: str, location: Mapping[str, Any]) -> tuple[Address, ...]:
-    """Return the addresses by which people name the objects of a connector, its own first; none for a folder.
-
-    `location` is the connector row's location.
+    The latter includes the endpoint, so equal bucket names of two stores stay apart.
     """
-    endpoint_url = location.get("endpoint_url", "")
-    found: tuple[Address, ...] = ()
-    if provider == "azure":
-        place = location["storage_account"], location["container"]
-        found = azure_address(*place, endpoint_url), azure_address(*place)
-    elif provider in ("s3", "gcs"):
-        of = s3_address if provider == "s3" else gcs_address
-        found = of(location["bucket"], endpoint_url), of(location["bucket"])
-    return tuple(dict.fromkeys(found))
-
-
-def _bucket_address(scheme: str, bucket: str, endpoint_url: str) -> Address:
-    """Return a bucket's address; it includes the endpoint, so equal bucket names of two stores stay apart."""
     if endpoint_url:
         return Address(f"{endpoint_url.rstrip('/')}/{bucket}/", encoded=True)
     return Address(f"{scheme}://{bucket}/", encoded=False)
+
+
+def bucket_addresses(scheme: str, location: Mapping[str, Any]) -> tuple[Address, ...]:
+    """Return the address of the bucket at a connector's stored location, and the public one."""
+    bucket = location["bucket"]
+    return bucket_address(scheme, bucket, location.get("endpoint_url", "")), bucket_address(scheme, bucket)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vvwatch.config import CloudConnector, Config
-from vvwatch.config.lines import key_lines, nearest_line
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
-from vvwatch.providers.gcs.credentials import validate_credentials
+from vvwatch.options.lines import key_lines, nearest_line
+from vvwatch.providers.registry import PROVIDERS
 
 
 def check_credentials(config: Config) -> None:
@@ -19,13 +19,14 @@ def check_credentials(config: Config) -> None:
 def _find_problems(config: Config) -> Iterator[Problem]:
     for name, connector in config.connectors.items():
         secret = config.connector_secrets.get(name)
-        if secret is None or connector.type != "gcs" or not isinstance(connector, CloudConnector):
+        if secret is None or not isinstance(connector, CloudConnector):
             continue
-        endpoint_url = connector.endpoint_url or config.storage.gcs.endpoint_url
+        provider, usual = PROVIDERS[connector.type], config.storage.of(connector.type)
+        has_endpoint = bool(connector.endpoint_url or (usual and usual.endpoint_url))
         try:
-            validate_credentials(secret.reveal(), any_token_uri=bool(endpoint_url))
+            provider.check_credentials(secret.reveal(), any_host=has_endpoint)
         except InvalidInput as error:
-            yield problem_at(config, ("connectors", name, "credentials_file"), error)
+            yield problem_at(config, ("connectors", name, provider.credentials_key), error)
 
 
 def problem_at(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Problem:

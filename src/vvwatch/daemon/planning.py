@@ -22,6 +22,7 @@ from vvwatch.daemon.forecasting import USUAL_SECONDS, Forecaster, Work
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Storage
+from vvwatch.providers.registry import PROVIDERS
 from vvwatch.providers.spool import Spool
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.models.catalog import Connector
@@ -99,7 +100,7 @@ class _Planner:
         learnt_by = _learning_of(connector)
         try:
             storage = await anyio.to_thread.run_sync(self._storages, self._row(automation.connector))
-            size = await self._size(automation, connector.type, storage)
+            size = await self._size(automation, PROVIDERS[connector.type].listed_at_once, storage)
         except VvwatchError as error:
             return Planned(name, automation, learnt_by, error=error)
         events = connector.events if isinstance(connector, CloudConnector) else None
@@ -144,13 +145,13 @@ class _Planner:
             last_test_error=None,
         )
 
-    async def _size(self, automation: Automation, provider: str, storage: Storage) -> Size:
+    async def _size(self, automation: Automation, at_once: int | None, storage: Storage) -> Size:
         if self._objects is not None:
-            return Size(self._objects, calls_of(provider, self._objects))
+            return Size(self._objects, calls_of(at_once, self._objects))
         place = automation.connector, automation.prefix, automation.recursive, automation.exclude
         if place not in self._counted:
             found = await _count_objects(storage, automation)
-            calls = max(found.calls, calls_of(provider, found.objects))
+            calls = max(found.calls, calls_of(at_once, found.objects))
             self._counted[place] = replace(found, calls=calls)
         return self._counted[place]
 

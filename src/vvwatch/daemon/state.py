@@ -141,8 +141,8 @@ def _with_reloadable(settings: ApiSettings, config: Config) -> ApiSettings:
 
 def _store_hosts(config: Config) -> dict[str, str]:
     """Return the host of each provider's configured endpoint."""
-    urls = {name: getattr(config.storage, name).endpoint_url for name in ("s3", "gcs", "azure")}
-    return {name: urlsplit(url).hostname or "" for name, url in urls.items() if url}
+    urls = {kind: usual.endpoint_url for kind, usual in config.storage.items()}
+    return {kind: urlsplit(url).hostname or "" for kind, url in urls.items() if url}
 
 
 async def _node_status(components: Components) -> dict[str, Any]:

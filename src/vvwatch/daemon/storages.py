@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
 from vvwatch.config import Config
-from vvwatch.core.locations import Address, addresses_of
+from vvwatch.core.locations import Address
 from vvwatch.errors import (
     Conflict,
     CredentialsRefused,
@@ -22,17 +22,12 @@ from vvwatch.errors import (
     StorageUnavailable,
     StoreError,
 )
-from vvwatch.extras import install_command
 from vvwatch.ports import Storage
-from vvwatch.providers.local.storage import LocalStorage
+from vvwatch.providers.provider import Access, require_extra
+from vvwatch.providers.registry import PROVIDERS, addresses_of
 from vvwatch.providers.spool import Spool
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.models.catalog import Connector
-
-if TYPE_CHECKING:
-    from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation
-    from vvwatch.providers.gcs.storage import GcsLocation
-    from vvwatch.providers.s3.storage import S3Credentials, S3Location
 
 _CLOSING_SECONDS = 5.0
 
@@ -95,14 +90,11 @@ class Storages:
         except (InvalidInput, StoreError) as error:
             raise StorageUnavailable(error.message, error.hint) from error
 
-    def way(self, connector: Connector) -> tuple[Mapping[str, Any], str | None]:
-        """Return the location of a connector's objects, and its credentials in clear; None if it has none.
-
-        Raises as a call does.
-        """
+    def access(self, connector: Connector) -> Access:
+        """Return what a client of the connector's store needs. Raises as a call does."""
         self._require_within_reach(connector)
         location = self._location(connector)
-        return location, self._credentials(connector, location)
+        return Access(location, self._credentials(connector, location))
 
     def addresses(self, connector: Connector) -> tuple[Address, ...]:
         """Return `addresses_of` with the current endpoint of the connector."""
@@ -128,7 +120,7 @@ class Storages:
     def _location(self, connector: Connector) -> dict[str, Any]:
         """Return where the objects are, with the provider's usual endpoint if the connector names none."""
         own: dict[str, Any] = connector.settings
-        usual = getattr(self._config().storage, connector.provider, None)
+        usual = self._config().storage.of(connector.provider)
         if usual is None or "endpoint_url" in own:
             return own
         return {**usual.model_dump(mode="json", exclude_defaults=True), **own}
@@ -140,98 +132,27 @@ class Storages:
         return tuple(self._config().local.roots) if connector.provider == "local" else ()
 
     def _open(self, connector: Connector, location: Mapping[str, Any]) -> Storage:
-        if connector.provider == "local":
-            return LocalStorage(Path(location["root"]), allowed_roots=self._roots(connector))
-        opener = _OPENERS.get(connector.provider)
-        if opener is None:
+        provider = PROVIDERS.get(connector.provider)
+        if provider is None:
             raise InvalidInput(
                 f"no storage for provider {connector.provider!r}", "a newer vvwatch may have it"
             )
-        return opener(location, self._credentials(connector, location), self._spool)
+        access = Access(location, self._credentials(connector, location))
+        with require_extra(provider.kind):
+            return provider.open_storage(access, self._spool, self._roots(connector))
 
     def _credentials(self, connector: Connector, location: Mapping[str, Any]) -> str | None:
         """Return the connector's credentials; None for the machine's identity and for an emulator."""
         if connector.credentials is not None:
             return self._box.open(connector.credentials)
-        in_clear = str(location.get("endpoint_url", "")).startswith("http://")
-        needs_none = connector.provider == "gcs" and in_clear
+        needs_none = PROVIDERS[connector.provider].table.needs_no_credentials(
+            location.get("endpoint_url", "")
+        )
         if not (connector.settings.get("ambient") or needs_none):
             raise CredentialsRefused(
                 f"connector {connector.id!r} has no credentials", "give it some: PATCH it"
             )
         return None
-
-
-def s3_access(
-    location: Mapping[str, Any], credentials: str | None
-) -> tuple[S3Location, S3Credentials | None]:
-    """Return the bucket and its access key."""
-    from vvwatch.providers.s3.storage import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
-
-    names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
-    own = None if credentials is None else S3Credentials(**json.loads(credentials))
-    return S3Location(**_pick(location, names)), own
-
-
-def gcs_access(location: Mapping[str, Any]) -> GcsLocation:
-    """Return the bucket."""
-    from vvwatch.providers.gcs.storage import GcsLocation  # noqa: PLC0415
-
-    names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
-    return GcsLocation(**_pick(location, names))
-
-
-def azure_access(
-    location: Mapping[str, Any], credentials: str | None
-) -> tuple[AzureLocation, AzureAccountKey | AzureClientSecret | None]:
-    """Return the container and its credentials."""
-    from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation  # noqa: PLC0415
-
-    names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
-    parts = None if credentials is None else json.loads(credentials)
-    kind = AzureAccountKey if parts and "account_key" in parts else AzureClientSecret
-    return AzureLocation(**_pick(location, names)), kind(**parts) if parts else None
-
-
-def _open_s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with require_extra("s3"):
-        from vvwatch.providers.s3.storage import S3Storage  # noqa: PLC0415
-    return S3Storage(*s3_access(location, credentials), spool)
-
-
-def _open_gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with require_extra("gcs"):
-        from vvwatch.providers.gcs.storage import GcsStorage  # noqa: PLC0415
-    return GcsStorage(gcs_access(location), credentials, spool)
-
-
-def _open_azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with require_extra("azure"):
-        from vvwatch.providers.azure.storage import AzureStorage  # noqa: PLC0415
-    return AzureStorage(*azure_access(location, credentials), spool)
-
-
-_OPENERS: Mapping[str, Callable[[Mapping[str, Any], str | None, Spool], Storage]] = {
-    "s3": _open_s3,
-    "gcs": _open_gcs,
-    "azure": _open_azure,
-}
-
-
-@contextmanager
-def require_extra(extra: str) -> Iterator[None]:
-    """Guard imports of a provider's packages. Raises InvalidInput, with the install command, if one fails."""
-    try:
-        yield
-    except ImportError as error:
-        raise InvalidInput(
-            f"a connector of the type {extra} needs the package {error.name}",
-            install_command(extra),
-        ) from error
-
-
-def _pick(location: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: location[name] for name in names if name in location}
 
 
 async def _close_storage(storage: Storage) -> None:

@@ -11,11 +11,12 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
-from vvwatch.core.locations import Address, addresses_of
+from vvwatch.core.locations import Address
 from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy
 from vvwatch.core.rate_limits import Limits
 from vvwatch.ports import Clock, EventQueue, Reply, Storage
 from vvwatch.ports.processing import Processor
+from vvwatch.providers.registry import addresses_of
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.models.catalog import Connector

@@ -22,7 +22,6 @@ from vvwatch.api.routes.left_out import LeftOutBody
 from vvwatch.api.routes.previews import ImportPreview, check_pattern, preview_automation
 from vvwatch.api.routes.run_options import PromptId, RunOptions, processor_of, to_prompt
 from vvwatch.api.routes.windows import name_missing_automation, report_closed
-from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.keys import Scope
@@ -31,6 +30,7 @@ from vvwatch.core.processors import ProcessorNames
 from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, NotFound, OutsideLocation
+from vvwatch.options.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import AutomationState

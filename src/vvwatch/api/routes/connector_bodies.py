@@ -10,19 +10,14 @@ from pydantic import AfterValidator, ConfigDict, Field, Json, SecretStr
 
 from vvwatch.api.http.wire import Body, Visible
 from vvwatch.api.routes.connector_events import EventsBody
-from vvwatch.config.clouds import (
-    AccessKeyId,
-    Container,
-    ExportBasePath,
-    GcsBucket,
-    Identity,
-    Project,
-    Region,
-    S3Bucket,
-    StorageAccount,
-    check_secret,
-)
-from vvwatch.config.fields import refuse
+from vvwatch.options.fields import refuse
+from vvwatch.options.secrets import check_secret
+from vvwatch.providers.azure.settings import Container, Identity, StorageAccount
+from vvwatch.providers.gcs.settings import Bucket as GcsBucket
+from vvwatch.providers.gcs.settings import Project
+from vvwatch.providers.s3.settings import AccessKeyId, Region
+from vvwatch.providers.s3.settings import Bucket as S3Bucket
+from vvwatch.providers.settings import ExportBasePath
 
 MAX_FILE_BYTES: Final = 65_536
 """The maximum size of a credentials file."""

@@ -15,22 +15,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, TypeAdapter, ValidationError
 
 from vvwatch.api.http.wire import Body, Resource
-from vvwatch.config.clouds import PubSubSubscription, SqsQueueUrl, StorageQueueUrl
+from vvwatch.providers.registry import PROVIDERS
 
 _MAX_SECONDS: Final = 366 * 86_400.0
-_QUEUES: Final[Mapping[str, TypeAdapter[str]]] = {
-    "s3": TypeAdapter(SqsQueueUrl),
-    "gcs": TypeAdapter(PubSubSubscription),
-    "azure": TypeAdapter(StorageQueueUrl),
-}
-_OWN_HOSTS: Final = {
-    "s3": re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"),
-    "azure": re.compile(r"[a-z0-9]{3,24}\.queue\.core\.windows\.net"),
-}
-_ALLOWED: Final = {
-    "s3": "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
-    "azure": "https://ACCOUNT.queue.core.windows.net/QUEUE",
-}
+_QUEUES: Final = {kind: each.queues for kind, each in PROVIDERS.items() if each.queues is not None}
 
 Seconds = Annotated[float, Field(ge=1, le=_MAX_SECONDS)]
 
@@ -69,27 +57,33 @@ def to_stored_events(
     """Return what the database stores. Raises RequestValidationError for a queue that is not allowed."""
     if body is None:
         return None
-    if provider not in _QUEUES:
+    queues = _QUEUES.get(provider)
+    if queues is None:
         raise _invalid_field(
-            (), "belong to connectors of s3, gcs and azure", "", "a local folder needs no queue"
+            (), f"belong to connectors of {_join_words(list(_QUEUES))}", "", "a local folder needs no queue"
         )
     try:
-        queue = _QUEUES[provider].validate_python(body.queue)
+        queue = TypeAdapter[str](queues.name).validate_python(body.queue)
     except ValidationError as error:
         [detail] = error.errors(include_url=False)
         context = detail["ctx"]
         raise _invalid_field(("queue",), context["what"], context["allowed"], context["hint"]) from None
-    if provider in _OWN_HOSTS and not _is_of_provider(queue, provider, store_hosts.get(provider, "")):
+    if queues.hosts is not None and not _is_allowed(queue, queues.hosts, store_hosts.get(provider, "")):
         hint = "declare other queues in the configuration file"
-        raise _invalid_field(("queue",), "is not at the provider", _ALLOWED[provider], hint)
+        raise _invalid_field(("queue",), "is not at the provider", queues.example, hint)
     return {**body.model_dump(), "queue": queue}
 
 
-def _is_of_provider(queue: str, provider: str, store_host: str) -> bool:
+def _is_allowed(queue: str, hosts: re.Pattern[str], store_host: str) -> bool:
+    """Return whether a queue is at one of the provider's `hosts`, or at the configured store's."""
     parts = urlsplit(queue)
     host = parts.hostname or ""
-    own = parts.scheme == "https" and _port(queue) == 443 and _OWN_HOSTS[provider].fullmatch(host)
+    own = parts.scheme == "https" and _port(queue) == 443 and hosts.fullmatch(host)
     return bool(own) or host == store_host
+
+
+def _join_words(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _port(url: str) -> int | None:

@@ -17,8 +17,8 @@ from vvwatch.api.routes.automations import check_prefix
 from vvwatch.api.routes.connector_bodies import ImportMode
 from vvwatch.api.routes.import_jobs import ImportJob, to_response
 from vvwatch.api.routes.left_out import LeftOutBody
-from vvwatch.config.fields import KeyPrefix, Pattern
 from vvwatch.core.keys import Scope
+from vvwatch.options.fields import KeyPrefix, Pattern
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
 from vvwatch.store.imports.imports import ATTACHMENTS

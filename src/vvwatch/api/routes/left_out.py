@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.http.wire import Body
-from vvwatch.config.fields import Excluded, Positive
 from vvwatch.core.globs import compile_cost
+from vvwatch.options.fields import Excluded, Positive
 
 _MAX_COST: Final = 20_000
 

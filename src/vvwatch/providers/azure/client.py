@@ -24,7 +24,6 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 from azure.storage.blob.aio import ContainerClient, LinearRetry
 
-from vvwatch.core.locations import azure_address
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
 from vvwatch.providers.azure.errors import (
     READ,
@@ -34,6 +33,7 @@ from vvwatch.providers.azure.errors import (
     sign_in_failed,
     translate_errors,
 )
+from vvwatch.providers.azure.settings import address_of
 from vvwatch.providers.replies import MOST_BYTES, MOST_REFUSAL_BYTES, new_session, read_beginning, read_body
 
 _CONNECT_SECONDS: Final = 10
@@ -99,7 +99,7 @@ class AzureClient:
     def __init__(
         self, location: AzureLocation, credentials: AzureClientSecret | AzureAccountKey | None
     ) -> None:
-        self.address = azure_address(location.storage_account, location.container, location.endpoint_url)
+        self.address = address_of(location.storage_account, location.container, location.endpoint_url)
         self._by_key = isinstance(credentials, AzureAccountKey)
         self._container_url = self.address.base.removesuffix("/")
         account_url = self._container_url.removesuffix(f"/{location.container}")

@@ -14,7 +14,7 @@ import aiohttp
 from anyio import Lock, to_thread
 from yarl import URL
 
-from vvwatch.core.locations import gcs_address
+from vvwatch.core.locations import bucket_address
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageError
 from vvwatch.ports import Capabilities
@@ -63,7 +63,7 @@ class GcsStorage(RemoteStorage):
     def __init__(self, location: GcsLocation, credentials: str | None, spool: Spool) -> None:
         super().__init__(spool)
         self._bucket = location.bucket
-        self._address = gcs_address(location.bucket, location.endpoint_url)
+        self._address = bucket_address("gs", location.bucket, location.endpoint_url)
         self._session = GcsSession(location, credentials)
         self._parsing = Lock()
 

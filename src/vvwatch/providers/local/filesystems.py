@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from vvwatch.config.mounts import MOUNTS, list_mounts
 from vvwatch.core.filesystems import mount_of_device
+from vvwatch.mounts import MOUNTS, list_mounts
 
 _MADE_UP_INODES: Final = {
     0x4D44,  # vfat, msdos

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vvwatch.config.mounts import MOUNTS, mount_at
+from vvwatch.mounts import MOUNTS, mount_at
 
 
 def place_of(path: Path, mounts: Path = MOUNTS) -> str | None:

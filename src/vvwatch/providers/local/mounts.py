@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vvwatch.config.mounts import MOUNTS, mount_at
+from vvwatch.mounts import MOUNTS, mount_at
 
 
 def remote_filesystem(path: Path, mounts: Path = MOUNTS) -> str | None:

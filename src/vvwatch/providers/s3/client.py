@@ -15,7 +15,7 @@ from anyio import Lock, to_thread
 from botocore.exceptions import ClientError
 from botocore.handlers import _handle_200_error
 
-from vvwatch.core.locations import s3_address
+from vvwatch.core.locations import bucket_address
 from vvwatch.providers.replies import LARGE_BYTES, MOST_REFUSAL_BYTES
 from vvwatch.providers.s3.errors import (
     LIST,
@@ -79,7 +79,7 @@ class S3Client:
     """
 
     def __init__(self, location: S3Location, credentials: S3Credentials | None) -> None:
-        self.address = s3_address(location.bucket, location.endpoint_url)
+        self.address = bucket_address("s3", location.bucket, location.endpoint_url)
         self._location = location
         self._credentials = credentials
         self._common = {"Bucket": location.bucket} | (

@@ -25,8 +25,8 @@ from typing import Final
 
 import anyio.to_thread
 
-from vvwatch.config.mounts import mount_at
 from vvwatch.errors import StoreError, StoreLocked
+from vvwatch.mounts import mount_at
 
 BEAT_SECONDS: Final = 10.0
 STILL_SECONDS: Final = 35.0

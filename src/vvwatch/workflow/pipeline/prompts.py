@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from vvwatch.config import Automation, Config, ids
-from vvwatch.config.lines import key_lines, nearest_line
 from vvwatch.errors import ConfigInvalid, InvalidInput, ModelNotConfigured, Problem
+from vvwatch.options.lines import key_lines, nearest_line
 from vvwatch.ports.processing import Processor, Prompt
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlsplit
 
@@ -22,15 +24,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from vvwatch.config.substitution import Substituted
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.exports import check_subpath
 from vvwatch.core.filters import check_exclude, check_pattern
 from vvwatch.core.locations import normal_prefix
 from vvwatch.core.networks import parse_network
 from vvwatch.errors import VvwatchError
+from vvwatch.options.substitution import Substituted
 
 _INSIDE: Final = "a path below the connector's location, e.g. incoming/"
+_ENDPOINT: Final = "https://host, https://host:port/path, without a user, ? and #"
 _FOREVER: Final = "forever"
 _KEPT: Final = "1h or longer, or forever"
 
@@ -116,6 +119,24 @@ def _check_with(check: Callable[[str], object], allowed: str = "") -> AfterValid
     return AfterValidator(checked)
 
 
+def match_pattern(
+    pattern: str,
+    what: str,
+    allowed: str,
+    also: Callable[[str], bool] = bool,
+    mistaken: Mapping[str, str] = MappingProxyType({}),
+) -> AfterValidator:
+    """Return a field's check against a whole pattern, and another check. `mistaken` maps typical mix-ups to hints."""
+    wanted = re.compile(pattern, re.ASCII)
+
+    def checked(text: str) -> str:
+        if not (wanted.fullmatch(text) and also(text)):
+            raise refuse(what, allowed, next((hint for sign, hint in mistaken.items() if sign in text), ""))
+        return text
+
+    return AfterValidator(checked)
+
+
 def _check_listen(text: str) -> str:
     try:
         split_listen(text)
@@ -177,6 +198,22 @@ def _check_proxies(text: str) -> str:
         raise refuse("is no network", "10.0.0.0/8, fd00::/8, or one address", "host bits must be 0") from None
 
 
+def _check_endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.query or parts.username is not None or parts.password is not None:
+        raise refuse("is not the address of a service", _ENDPOINT)
+    return parts.scheme + text[len(parts.scheme) :].rstrip("/")
+
+
+def _check_proxy(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.username is not None or parts.password is not None:
+        raise refuse("would be kept in clear with the user in it", "http://host:port")
+    if parts.query or parts.path.strip("/"):
+        raise refuse("is not the address of a proxy", "http://host:port")
+    return text.rstrip("/")
+
+
 Listen = Annotated[str, AfterValidator(_check_listen)]
 AbsolutePath = Annotated[Path, BeforeValidator(_check_absolute)]
 Pause = Annotated[str, _check_with(parse_duration)]
@@ -197,6 +234,9 @@ Excluded = Annotated[str, _check_with(check_exclude)]
 KeyPrefix = Annotated[str, _check_with(normal_prefix, _INSIDE)]
 Subpath = Annotated[str, _check_with(lambda text: check_subpath(text, "the path"), _INSIDE)]
 WebAddress = Annotated[str, AfterValidator(_check_web_address)]
+Endpoint = Annotated[WebAddress, AfterValidator(_check_endpoint)]
+"""The address of a service, without a trailing slash."""
+Proxy = Annotated[WebAddress, AfterValidator(_check_proxy)]
 Document = Annotated[dict[str, Any], AfterValidator(_check_document)]
 """A table that is stored and sent as JSON."""
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

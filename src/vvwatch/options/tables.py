@@ -18,9 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from vvwatch.config.fields import as_scalar
-from vvwatch.config.findings import did_you_mean
-from vvwatch.config.substitution import Substituted
+from vvwatch.options.fields import as_scalar
+from vvwatch.options.findings import did_you_mean
+from vvwatch.options.substitution import Substituted
 
 Scope = Literal["import", "export"]
 ImportMode = Literal["all", "new_only"]

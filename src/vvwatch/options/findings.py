@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from vvwatch.config.lines import Loc
+from vvwatch.options.lines import Loc
 
 
 class Finding(NamedTuple):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from vvwatch.config.findings import Finding
-from vvwatch.config.lines import Loc
+from vvwatch.options.findings import Finding
+from vvwatch.options.lines import Loc
 
 _PLACE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)"

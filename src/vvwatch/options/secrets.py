@@ -9,6 +9,10 @@ from typing import Final
 
 _MASK: Final = "•••"
 _LONGEST: Final = 1 << 20
+_LONGEST_SECRET: Final = 4096
+
+Why = tuple[str, str] | None
+"""What is wrong with a value, without any of it, and what is allowed; None if nothing is."""
 
 
 class Secret:
@@ -41,6 +45,13 @@ class Secret:
 def secret_keys(name: str) -> tuple[str, str]:
     """Return the table keys for the secret `name`: a file, a variable."""
     return f"{name}_file", f"{name}_env"
+
+
+def check_secret(text: str) -> Why:
+    """Return why no service would accept `text` as a secret."""
+    sound = 0 < len(text) <= _LONGEST_SECRET and text.isascii() and text.isprintable() and " " not in text
+    allowed = f"1 to {_LONGEST_SECRET:,} printable characters, no spaces"
+    return None if sound else ("is no such secret", allowed)
 
 
 def read_secret(path: Path) -> Secret:

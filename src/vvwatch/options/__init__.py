@@ -1,0 +1,1 @@
+"""The building blocks of `vvwatch.toml`: tables, option types, secrets, findings and `${VAR}`."""

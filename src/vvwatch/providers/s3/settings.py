@@ -1,0 +1,88 @@
+"""The tables of S3 in `vvwatch.toml`, and the names that S3 and SQS allow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vvwatch.options.fields import VariableName, match_pattern
+from vvwatch.providers.settings import (
+    LEAVE_OUT,
+    SERVICE,
+    CloudConnector,
+    Events,
+    StoreDefaults,
+    Way,
+    is_no_number,
+)
+
+Bucket = Annotated[
+    str,
+    match_pattern(
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "is no name of an S3 bucket",
+        "3 to 63 of a-z 0-9 . -, the first and last a letter or digit, no number of a machine",
+        is_no_number,
+        {
+            "s3://": LEAVE_OUT.format("s3://"),
+            "://": LEAVE_OUT.format("the address"),
+            "arn:": "give the name behind :::",
+        },
+    ),
+]
+Region = Annotated[
+    str,
+    match_pattern(
+        r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+        "is no name of a region",
+        "1 to 63 of a-z 0-9 -, e.g. eu-central-1",
+    ),
+]
+AccessKeyId = Annotated[
+    str,
+    match_pattern(
+        r"[!-+.0-~-]{1,128}", "is no id of an access key", "1 to 128 printable characters but / , and spaces"
+    ),
+]
+QUEUE_EXAMPLE = "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+QueueUrl = Annotated[
+    str,
+    match_pattern(
+        SERVICE + r"(?:/[\w.-]{1,80}){0,3}/\d{12}/[\w-]{1,80}(?:\.fifo)?",
+        "is no URL of an SQS queue",
+        QUEUE_EXAMPLE,
+        mistaken={"arn:": "that is its ARN: `aws sqs get-queue-url --queue-name NAME` tells its URL"},
+    ),
+]
+
+
+class S3Events(Events):
+    """A queue of SQS, to which the bucket tells of changes directly, through SNS or through EventBridge."""
+
+    queue: QueueUrl = ""
+
+
+class S3Connector(CloudConnector):
+    """A bucket of S3, or of a compatible store at `endpoint_url`."""
+
+    required = ("type", "bucket")
+    ways = (Way(("access_key_id",), ("secret_access_key",), ("session_token",)),)
+
+    type: Literal["s3"] = "s3"
+    events: S3Events | None = None
+    bucket: Bucket = ""
+    region: Region = "us-east-1"
+    path_style: bool = False
+    requester_pays: bool = False
+    access_key_id: AccessKeyId | None = Field(default=None, repr=False)
+    secret_access_key_file: str | None = None
+    secret_access_key_env: VariableName | None = None
+    session_token_file: str | None = None
+    session_token_env: VariableName | None = None
+
+
+class S3Defaults(StoreDefaults):
+    """The address of S3 connectors that name none."""
+
+    path_style: bool = False
