@@ -43,7 +43,9 @@ def _shared_app(context: ApiContext) -> FastAPI:
     settings = context.settings
     bounds = settings.max_body_bytes, settings.max_upload_bytes
     guarded = settings.listen_host, settings.public_url, *bounds
-    return _shared.setdefault(guarded, create_app(context))
+    if guarded not in _shared:
+        _shared[guarded] = create_app(context)
+    return _shared[guarded]
 
 
 def _client(app: FastAPI, **options: Any) -> httpx2.AsyncClient:
