@@ -64,8 +64,19 @@ TESTS = Path(__file__).parent
 _CONFIGS: list[pytest.Config] = []
 LEFT_OUT = pytest.StashKey[int]()
 
-UNIT = ("core", "config", "store", "workflow", "cli", "test_catalogue.py", "test_telemetry.py")
-SERVERS = {"postgres_server", "world", "make"}
+UNIT = ("core", "config", "store", "workflow", "test_catalogue.py", "test_slices.py", "test_telemetry.py")
+SERVERS = (
+    "azurite",
+    "entra",
+    "pubsub",
+    "fake_gcs",
+    "ministack",
+    "moto",
+    "seaweed",
+    "store_front",
+    "world",
+    "postgres",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -107,7 +118,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what starts no server."""
     where = item.nodeid.removeprefix("tests/").partition("/")[0].partition("::")[0]
-    if where in UNIT and _engine(item) != "postgresql":
+    needs_database = "databases" in getattr(item, "fixturenames", ())
+    if where in UNIT and _server(item) == "~" and (_engine(item) == "sqlite" or not needs_database):
         item.add_marker("unit")
 
 
@@ -167,9 +179,10 @@ def _put_long_ones_first(config: pytest.Config, items: list[pytest.Item]) -> Non
     """What may take minutes goes first, in every process: at the end it would keep the others waiting.
 
     Each process begins with as many consecutive tests as the others, and takes from theirs when it has done its own.
+    Tests of one server stand together, so that few processes start it.
     """
     usual = float(config.getini("timeout"))
-    items.sort(key=lambda item: -_most_seconds(item, usual))
+    items.sort(key=lambda item: (-_most_seconds(item, usual), _server(item)))
     long = [item for item in items if _most_seconds(item, usual) > usual]
     short = iter(items[len(long) :])
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -179,6 +192,12 @@ def _put_long_ones_first(config: pytest.Config, items: list[pytest.Item]) -> Non
         hard = long[number::processes]
         dealt += [*hard, *islice(short, max(share - len(hard), 0))]
     items[:] = [*dealt, *short]
+
+
+def _server(item: pytest.Item) -> str:
+    """Return the first server that the test names, in its parameters or fixtures."""
+    names = [item.name, *getattr(item, "fixturenames", ())]
+    return next((server for server in SERVERS if any(server in name for name in names)), "~")
 
 
 def _most_seconds(item: pytest.Item, usual: float) -> float:

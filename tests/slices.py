@@ -1,8 +1,9 @@
-"""Which cases of the parametrised tests a run takes: each function runs, not with each of its cases.
+"""Which tests a run takes: each function but the slow ones, and not with each of its cases.
 
 A test that is parametrised over engines runs on one of them, unless its folder stands in `BOTH_ENGINES`. A folder,
-module or function in `ONE_IN` runs one of so many cases. The seed chooses; each case runs with one of `rounds` seeds
-that follow each other. Only a run of everything is cut: what is named on the command line runs with all its cases.
+module or function in `ONE_IN` runs one of so many cases. In `TURNS` the functions of a folder or module take
+turns: one of so many runs. The seed chooses; each case runs with one of `rounds` seeds that follow each other. Only a
+run of everything is cut: what is named on the command line runs with all its cases.
 """
 
 from __future__ import annotations
@@ -23,7 +24,19 @@ SEED: Final = os.environ.get("VVWATCH_SEED") or os.environ.setdefault(
 """Of this run: workers inherit it."""
 
 BOTH_ENGINES: Final = ("tests/store/db/",)
-ONE_IN: Final[Mapping[str, int]] = {}
+ONE_IN: Final[Mapping[str, int]] = {
+    "tests/contract/": 3,  # providers, their servers, faults
+    "tests/model/test_watching_model.py::test_a_wrong_watcher_is_caught": 5,
+    "tests/model/test_watching_model.py::test_watching_keeps_its_promises": 8,
+    "tests/processors/": 3,  # formats, decoders, models, programs
+    "tests/providers/": 2,
+    "tests/sdk/": 2,  # both clients
+}
+TURNS: Final[Mapping[str, int]] = {
+    "tests/crash/": 4,  # real daemons, killed again and again
+    "tests/e2e/": 4,  # real daemons, real waits
+    "tests/test_docs.py::test_every_benchmark_runs": 5,
+}
 
 
 class Case(NamedTuple):
@@ -34,39 +47,41 @@ class Case(NamedTuple):
     engine: str = ""
 
 
-def rate(function: str, one_in: Mapping[str, int] = ONE_IN) -> int:
-    """Return of how many cases of a function one runs, as the longest name in `one_in` that it begins with says."""
-    found = [name for name in one_in if function.startswith(name)]
-    return one_in[max(found, key=len)] if found else 1
-
-
 def choose(
-    cases: Iterable[Case], seed: str, one_in: Mapping[str, int] = ONE_IN, both: tuple[str, ...] = BOTH_ENGINES
+    cases: Iterable[Case],
+    seed: str,
+    one_in: Mapping[str, int] = ONE_IN,
+    turns: Mapping[str, int] = TURNS,
+    both: tuple[str, ...] = BOTH_ENGINES,
 ) -> set[Case]:
-    """Return the cases that run with this seed; of each function at least one."""
-    engines: dict[str, dict[str, list[Case]]] = defaultdict(lambda: defaultdict(list))
+    """Return the cases that run with this seed: at least one of each function, or of those that take turns."""
+    families: dict[str, dict[tuple[str, str], list[Case]]] = defaultdict(lambda: defaultdict(list))
     for case in sorted(set(cases)):
-        engines[case.function][case.id].append(case)
+        families[_longest(case.function, turns) or case.function][case.function, case.id].append(case)
     chosen: set[Case] = set()
-    for function, groups in engines.items():
-        turn = crc32(function.encode()) + _number(seed)
-        every = min(rate(function, one_in), len(groups))
+    for family, groups in families.items():
+        turn = crc32(family.encode()) + _number(seed)
+        every = min(turns.get(family) or one_in.get(_longest(family, one_in), 1), len(groups))
         for place, group in enumerate(groups.values()):
             if place % every == turn % every:
                 one = group[(turn // every + place) % len(group)]
-                chosen.update(group if function.startswith(both) else [one])
+                chosen.update(group if family.startswith(both) else [one])
     return chosen
 
 
-def rounds(one_in: Mapping[str, int] = ONE_IN, engines: int = 2) -> int:
+def rounds(one_in: Mapping[str, int] = ONE_IN, turns: Mapping[str, int] = TURNS, engines: int = 2) -> int:
     """Return after how many seeds that follow each other each case has run."""
-    return engines * max(one_in.values(), default=1)
+    return engines * max([1, *one_in.values(), *turns.values()])
 
 
 def sample(items: Sequence[T], count: int, seed: str = SEED, *, full: bool = FULL) -> list[T]:
     """Return at most `count` items in their order (VVWATCH_FULL=1: all); seeds that follow each other reach all."""
     every = 1 if full else -(-len(items) // count)
     return list(items[_number(seed) % every :: every])
+
+
+def _longest(function: str, names: Iterable[str]) -> str:
+    return max((name for name in names if function.startswith(name)), key=len, default="")
 
 
 def _number(seed: str) -> int:
