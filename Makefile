@@ -21,10 +21,10 @@ format: ## format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-test: ## each test, with a slice of its cases
+test: ## a slice of the tests
 	$(PYTHON) -m pytest
 
-test-all: ## each test with all its cases
+test-all: ## all tests with all their cases
 	VVWATCH_FULL=1 $(PYTHON) -m pytest
 
 unit: ## the tests that start no server, within a minute
