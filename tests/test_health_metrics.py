@@ -82,8 +82,8 @@ def test_what_is_there_no_more_is_not_told_of() -> None:
     for name in ("gone", "there"):
         telemetry.emit("source.failed", automation=name)
         telemetry.emit("scan.finished", automation=name)
-    assert telemetry.told_of("automation") == {"gone", "there"}
+    assert telemetry.list_reported("automation") == {"gone", "there"}
     telemetry.forget("automation", {"gone"})
-    assert telemetry.told_of("automation") == {"there"}
+    assert telemetry.list_reported("automation") == {"there"}
     assert b'"gone"' not in telemetry.exposition()
     assert telemetry.registry.get_sample_value("vvwatch_scans_total", {"outcome": "ok"}) == 2

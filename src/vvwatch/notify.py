@@ -1,4 +1,4 @@
-"""What the service manager is told: the notification protocol of systemd, without a library."""
+"""Notify the service manager: the protocol of systemd, without a library."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vvwatch.core.repeats import Past, Repeats, Told
+from vvwatch.core.repeats import Past, Repeats, Report
 
 
-def told_at(repeats: Repeats, moments: range) -> dict[int, Told]:
+def told_at(repeats: Repeats, moments: range) -> dict[int, Report]:
     noted = {moment: repeats.note("trouble", float(moment)) for moment in moments}
     return {moment: told for moment, told in noted.items() if told is not None}
 
@@ -14,8 +14,8 @@ def test_a_trouble_is_told_at_growing_intervals_with_how_many_came_since() -> No
     told = told_at(Repeats(first_seconds=30, longest_seconds=300), range(1000))
 
     assert list(told) == [0, 30, 150, 450, 750]
-    assert told[30] == Told(unsaid=29, lasts_seconds=30)
-    assert told[150] == Told(unsaid=119, lasts_seconds=150)
+    assert told[30] == Report(unreported=29, lasts_seconds=30)
+    assert told[150] == Report(unreported=119, lasts_seconds=150)
 
 
 def test_a_minute_of_trouble_is_two_lines_and_one_for_its_end() -> None:
@@ -52,7 +52,7 @@ def test_a_trouble_that_comes_back_much_later_is_a_new_one() -> None:
     repeats.note("trouble", 0)
     repeats.end("trouble", 1)
 
-    assert repeats.note("trouble", 1000) == Told(0, 0.0)
+    assert repeats.note("trouble", 1000) == Report(0, 0.0)
     assert repeats.end("trouble", 1002) == Past(times=1, lasted_seconds=2)
 
 

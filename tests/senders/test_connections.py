@@ -63,7 +63,7 @@ async def _connections() -> AsyncIterator[Connections]:
 
 
 def _answered(connections: Connections, host: _Host) -> AbstractAsyncContextManager[httpcore2.Response]:
-    return connections.answer("GET", host.url, [(b"Host", b"127.0.0.1")], 30)
+    return connections.request("GET", host.url, [(b"Host", b"127.0.0.1")], 30)
 
 
 async def _asked(connections: Connections, host: _Host) -> int:

@@ -167,7 +167,7 @@ async def test_a_host_beyond_ascii_is_asked_by_its_ascii_name(monkeypatch: pytes
 @pytest.mark.parametrize("url", ["https://a..b/", "https://" + "ü" * 80 + ".example/", "https://h:99999/"])
 def test_an_impossible_host_is_refused(url: str) -> None:
     with pytest.raises(DeliveryRefused, match="no valid host"):
-        _OPEN.checked(url)
+        _OPEN.parse_url(url)
 
 
 @asynccontextmanager

@@ -100,18 +100,18 @@ def dev(
     trial = plan_session(folder, exports, pattern, debounce, listen, os.environ, answering)
     if fresh:
         forget_state(trial)
-    told = choose_output(
+    output = choose_output(
         trial, once=once, for_programs=as_json, on_terminal=is_terminal(sys.stdout, os.environ)
     )
-    ctx.exit(_run_daemon(trial, told, once=once, demo=demo))
+    ctx.exit(_run_daemon(trial, output, once=once, demo=demo))
 
 
-def _run_daemon(trial: DevSession, told: PlainOutput, *, once: bool, demo: bool) -> int:
+def _run_daemon(trial: DevSession, output: PlainOutput, *, once: bool, demo: bool) -> int:
     config = build_config(trial, os.environ)
-    told.begin(config.warnings)
+    output.begin(config.warnings)
     if demo:
-        _make_clips(trial.folder, told)
-    with _redirect_stderr(trial.log_file), told.shown():
+        _make_clips(trial.folder, output)
+    with _redirect_stderr(trial.log_file), output.shown():
         # Here, because it takes a second to import: whatever is wrong with the options was said before.
         from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 
@@ -119,17 +119,17 @@ def _run_daemon(trial: DevSession, told: PlainOutput, *, once: bool, demo: bool)
             os.environ,
             once=once,
             resumes=True,
-            announce=told.announce,
-            observe=told.observe,
+            announce=output.announce,
+            observe=output.observe,
             reload=functools.partial(_stop_on_hangup, config),
         )
         try:
             code = anyio.run(serve, config, options, backend_options={"loop_factory": options.watch.loop})
         except* StoreLocked:
             raise already_watched(trial) from None
-    told.end()
-    is_bad = has_failures(told.story, even_in_part=trial.answering is not None)
-    failed = is_bad if once and not demo else told.story.exports_failed > 0
+    output.end()
+    is_bad = has_failures(output.story, even_in_part=trial.answering is not None)
+    failed = is_bad if once and not demo else output.story.exports_failed > 0
     return code or int(failed)
 
 
@@ -139,12 +139,12 @@ def _stop_on_hangup(config: Config) -> Config:
     return config
 
 
-def _make_clips(folder: Path, told: PlainOutput) -> None:
+def _make_clips(folder: Path, output: PlainOutput) -> None:
     from vvwatch.processors.media.sample_clips import make_demo_clips  # noqa: PLC0415  # as above
 
-    told.note(f"making sample clips in {folder}")
+    output.note(f"making sample clips in {folder}")
     made = make_demo_clips(folder)
-    told.note(f"{', '.join(path.name for path in made)}")
+    output.note(f"{', '.join(path.name for path in made)}")
 
 
 @contextmanager

@@ -17,9 +17,9 @@ _LONGEST: Final = 300
 
 def read_answers(exports: Iterable[Path]) -> Iterator[str]:
     """Return the first answers, one line a segment, and where the others are. Skips exports that are gone."""
-    told = (line for path in exports for line in _read_export(path))
-    yield from itertools.islice(told, _MOST)
-    if next(told, None) is not None:
+    answers = (line for path in exports for line in _read_export(path))
+    yield from itertools.islice(answers, _MOST)
+    if next(answers, None) is not None:
         yield "  …       the exports have all of it"
 
 

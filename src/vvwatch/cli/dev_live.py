@@ -167,8 +167,8 @@ def _render_export(batch: Batch | None) -> tuple[RenderableType, Text]:
 
 
 def _render_counts(*counts: tuple[int, str, str]) -> Text:
-    told = [Text(f"{count} {word}", style) for count, word, style in counts if count]
-    return Text(" · ").join(told) if told else Text("beginning", "dim")
+    parts = [Text(f"{count} {word}", style) for count, word, style in counts if count]
+    return Text(" · ").join(parts) if parts else Text("beginning", "dim")
 
 
 def _render_bar(done: float, total: float) -> ProgressBar:

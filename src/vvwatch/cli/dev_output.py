@@ -92,7 +92,7 @@ class PlainOutput:
         try:
             click.echo(text)
         except OSError:
-            # The reader has left: the rest goes nowhere, and the work that is being told goes on.
+            # The reader has left: nothing more is written, and the work continues.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.close(nowhere)
@@ -149,9 +149,9 @@ class LiveOutput(PlainOutput):
         from vvwatch.cli.dev_live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
 
         self._say_answers()
-        story, told = self.story, list(format_summary(self.story))
+        story, summary = self.story, list(format_summary(self.story))
         whole = len(story.troubles) > MOST_TROUBLES or len(story.artefacts) > MOST_ARTEFACTS
-        for text in told if whole else told[-1:]:
+        for text in summary if whole else summary[-1:]:
             self._say(text)
 
     @contextmanager

@@ -199,8 +199,8 @@ def _on_accepted(story: DevState, fields: Fields, at: float) -> DevState:
 
 
 def _on_skipped(story: DevState, fields: Fields, _at: float) -> DevState:
-    told = _add_trouble(story, str(fields.get("object_key")), "skipped", fields)
-    return story if told == story else replace(told, skipped=story.skipped + 1)
+    changed = _add_trouble(story, str(fields.get("object_key")), "skipped", fields)
+    return story if changed == story else replace(changed, skipped=story.skipped + 1)
 
 
 def _on_window_closed(story: DevState, fields: Fields, _at: float) -> DevState:

@@ -143,9 +143,9 @@ def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping
         click.echo(escape_controls(f"  not done: {operation.replace('_', ' ')}: {why}"))
     if failed:
         click.echo()
-        told = failed[:_MOST_SEGMENTS]
+        listed = failed[:_MOST_SEGMENTS]
         print_columns(
-            [_to_segment_row(each, names) for each in told], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY"
+            [_to_segment_row(each, names) for each in listed], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY"
         )
     if len(failed) > _MOST_SEGMENTS:
         click.echo(f"and {len(failed) - _MOST_SEGMENTS:,} more, with --json")

@@ -87,7 +87,7 @@ class Root(Command, click.Group):
         self.debug = False
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except Exception as error:  # noqa: BLE001  # whatever went wrong is told here, once
+        except Exception as error:  # noqa: BLE001  # every error is reported here, once
             code = report_failure(error, debug=self.debug)
         code = code if isinstance(code, int) else 0
         if standalone_mode:

@@ -83,10 +83,10 @@ def _print_remarks(found: list[Report]) -> None:
     """Print below the table why a scan proves no more, and oddities of the store."""
     for report in found:
         reason = [report["remark"]] if report["remark"] else []
-        if told := [*reason, *format_left_out(report), *report["store_notes"]]:
+        if notes := [*reason, *format_left_out(report), *report["store_notes"]]:
             head = f"{report['automation_id']}, {format_ago(report['finished_at'])}: {_result_word(report)}"
             click.echo(
-                "\n".join(["", escape_controls(head), *(f"  {escape_controls(each)}" for each in told)])
+                "\n".join(["", escape_controls(head), *(f"  {escape_controls(each)}" for each in notes)])
             )
 
 

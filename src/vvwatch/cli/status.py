@@ -146,15 +146,17 @@ def _learning_lines(automation: Document) -> Iterator[str]:
     found = automation["watching"]
     if not found:
         return
-    told = _LEARNT[found["learnt_by"]].format(_format_source_state(found["source"] or {}))
-    listed = f"full scan every {format_duration(found['sweep_seconds'])}" if told else _format_polling(found)
-    yield f"{automation['automation_id']}: {', '.join(filter(None, (told, listed)))}; {_format_last_full_scan(found)}"
+    learnt = _LEARNT[found["learnt_by"]].format(_format_source_state(found["source"] or {}))
+    listed = (
+        f"full scan every {format_duration(found['sweep_seconds'])}" if learnt else _format_polling(found)
+    )
+    yield f"{automation['automation_id']}: {', '.join(filter(None, (learnt, listed)))}; {_format_last_full_scan(found)}"
     if found["stretched"]:
         most, hot = found["max_list_calls_per_hour"], pluralize(found["hot_prefixes"], "folder")
         yield f"  stretched, because max_list_calls_per_hour is {most}; new keys are looked for in {hot} meanwhile"
     report = found["last_sweep"] or {"left_out": (), "store_notes": ()}
-    for told in (*format_left_out(report), *report["store_notes"]):
-        yield f"  {told}"
+    for note in (*format_left_out(report), *report["store_notes"]):
+        yield f"  {note}"
     if found["refused_messages"]:
         count = pluralize(found["refused_messages"], "message")
         yield f"  {count} of the last day had no usable content: `vvwatch doctor` says why"
@@ -233,9 +235,9 @@ def _older_failure_lines(found: Document) -> Iterator[str]:
     """Return how many more failures there are, and how to dismiss them."""
     attention, counts = found["attention"], found["daemon"].get("attention_counts") or {}
     for kind, name in _COUNTED:
-        told = sum(each.get("alike", 1) for each in attention if each["kind"] == kind)
-        if counts.get(name, 0) > told:
-            yield f"and {counts[name] - told:,} older {name.replace('_', ' ')} that failed"
+        shown = sum(each.get("alike", 1) for each in attention if each["kind"] == kind)
+        if counts.get(name, 0) > shown:
+            yield f"and {counts[name] - shown:,} older {name.replace('_', ' ')} that failed"
     if any(each.get("dismissable") for each in attention):
         yield "`vvwatch dismiss ID` when you have seen what failed"
 

@@ -135,7 +135,7 @@ class Processing(Table):
 
 
 class Imports(Table):
-    """How long one object is waited for while its store answers for others, and when it is tried again by itself."""
+    """How often an object is tried while its store serves others, and when it is retried automatically."""
 
     object_attempts: int = Field(default=3, ge=1, le=1000)
     object_seconds: Pause = "30s"

@@ -253,7 +253,7 @@ def _all_held(limit: _Limit, found: Spent, estimate: float) -> BudgetHeld:
         f"what is left of the budget of {limit.most:g} US dollars per {limit.per} is held for calls under way: "
         f"{to_usd(found.cost):.4f} spent, {to_usd(found.reserved):.4f} held, and the next call may cost {estimate:.4f} "
         f"({limit.table} {limit.option})",
-        f"it goes on by itself when they have ended; a higher {limit.option}, or a lower max_output_tokens of the "
+        f"it resumes automatically when they have ended; a higher {limit.option}, or a lower max_output_tokens of the "
         "processor, lets more calls be made at once",
         _HELD_SECONDS,
     )

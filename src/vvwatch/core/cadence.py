@@ -76,7 +76,7 @@ class ScanSchedule:
         }
 
     def restart(self) -> ScanSchedule:
-        """For an automation that stood still: its next listing is a full one, and like a first one."""
+        """Return the schedule of an automation that was paused: its next scan is a full one, like its first."""
         return replace(self, full_at=None, next_full_at=None)
 
     def full_is_due(self, now: float) -> bool:

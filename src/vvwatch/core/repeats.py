@@ -16,21 +16,21 @@ _MOST: Final = 1_000
 @dataclass(slots=True)
 class _Trouble:
     began_at: float
-    told_at: float
+    reported_at: float
     seen_at: float
     wait_seconds: float
-    unsaid: int = 0
+    unreported: int = 0
     times: int = 1
     is_over: bool = False
-    is_told: bool = True  # since it began, or came back
-    ends: int = 0  # that were told
+    is_reported: bool = True  # since it began, or came back
+    ends: int = 0  # that were reported
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Report:
     """A report due now: the number of occurrences since the last report, and the duration so far."""
 
-    unsaid: int
+    unreported: int
     lasts_seconds: float
 
 
@@ -43,13 +43,12 @@ class Past:
 
 
 class Repeats:
-    """Remembers troubles by a key. Moments are monotonic seconds.
+    """Remembers troubles by a key and says when to report them. Moments are monotonic seconds.
 
-    After `first_seconds` the trouble is told for the second time; each interval is four times the one before, up to
-    `longest_seconds`. A trouble that was not seen for a whole interval is a new one when it comes again. One that comes
-    back sooner after its end was told is told when it lasts for `first_seconds` after that; each time that it comes
-    and goes in so short a while this is twice as long, up to five minutes. Of more than a thousand troubles those that
-    were seen longest ago are forgotten: told too often rather than never.
+    A trouble is reported at once, again after `first_seconds`, and then at intervals that grow fourfold up to
+    `longest_seconds`. A trouble that did not occur for a whole interval counts as new. One that returns sooner after
+    its end was reported is reported once it has lasted `first_seconds`; each quick return doubles this, up to five
+    minutes. Beyond a thousand troubles the oldest are forgotten: rather one report too many than none.
     """
 
     def __init__(
@@ -59,32 +58,32 @@ class Repeats:
         self._longest_seconds = longest_seconds
         self._troubles: dict[Hashable, _Trouble] = {}
 
-    def note(self, key: Hashable, now: float) -> Told | None:
+    def note(self, key: Hashable, now: float) -> Report | None:
         """Record an occurrence; return the report to make, or None if the last one is recent."""
         trouble = self._troubles.pop(key, None)  # the order of the dictionary is that of the last notes
         if trouble is None or now - trouble.seen_at > trouble.wait_seconds:
             self._begin(key, now)
-            return Told(0, 0.0)
+            return Report(0, 0.0)
         self._troubles[key] = trouble
         if trouble.is_over:
-            trouble.is_over = trouble.is_told = False
+            trouble.is_over = trouble.is_reported = False
         trouble.times += 1
         trouble.seen_at = now
-        if now - trouble.told_at < trouble.wait_seconds:
-            trouble.unsaid += 1
+        if now - trouble.reported_at < trouble.wait_seconds:
+            trouble.unreported += 1
             return None
-        return self._tell(trouble, now)
+        return self._report(trouble, now)
 
     def _begin(self, key: Hashable, now: float) -> None:
         self._troubles[key] = _Trouble(now, now, now, self._first_seconds)
         if len(self._troubles) > _MOST:
             del self._troubles[next(iter(self._troubles))]
 
-    def _tell(self, trouble: _Trouble, now: float) -> Told:
-        told = Told(trouble.unsaid, now - trouble.began_at)
-        trouble.told_at, trouble.unsaid, trouble.is_told = now, 0, True
+    def _report(self, trouble: _Trouble, now: float) -> Report:
+        report = Report(trouble.unreported, now - trouble.began_at)
+        trouble.reported_at, trouble.unreported, trouble.is_reported = now, 0, True
         trouble.wait_seconds = min(trouble.wait_seconds * _GROWTH, self._longest_seconds)
-        return told
+        return report
 
     def lasts(self, key: Hashable) -> bool:
         """Return whether the trouble occurred and has not ended."""
@@ -97,9 +96,9 @@ class Repeats:
         if trouble is None or trouble.is_over:
             return None
         trouble.is_over = True
-        if not trouble.is_told:
+        if not trouble.is_reported:
             return None
         calm_seconds = self._first_seconds * 2.0**trouble.ends
-        trouble.ends, trouble.told_at = trouble.ends + 1, now
+        trouble.ends, trouble.reported_at = trouble.ends + 1, now
         trouble.wait_seconds = min(calm_seconds, max(self._first_seconds, _LONGEST_CALM_SECONDS))
         return Past(trouble.times, now - trouble.began_at)

@@ -1,6 +1,6 @@
 """Versions of files: by inode number, size and time where inode numbers last, else by size and time alone.
 
-And those of objects for which a store told no ETag, which are time and size: `@1790000000.250:4096`.
+Versions of objects without an ETag are time and size: `@1790000000.250:4096`.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
 
 
 async def _measure_daemon(components: Components, notifier: Notifier, before: Traffic) -> None:
-    reported = {label: components.telemetry.told_of(label) for label in ("automation", "connector")}
+    reported = {label: components.telemetry.list_reported(label) for label in ("automation", "connector")}
     try:
         await components.database.check()
         figures = await measure_work(components)

@@ -58,7 +58,7 @@ class _Caller:
 class SharedLimiter:
     """Implements `Limiter`. `quota` is what the nodes share; a single node asks it only for pauses.
 
-    `told` is called with the seconds of patience that the endpoint asked for.
+    `on_patience` is called with the seconds for which the endpoint asked us to wait.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class SharedLimiter:
         rates: Rates,
         clock: Clock,
         quota: Quota,
-        told: Callable[[float], None] = lambda _: None,
+        on_patience: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.rates = rates
-        self._told = told
+        self._on_patience = on_patience
         self._clock = clock
         self._quota = quota
         self._callers: deque[_Caller] = deque()
@@ -114,7 +114,7 @@ class SharedLimiter:
     def hold_back(self, seconds: float) -> None:
         """Let no call begin for `seconds`: the endpoint asked for patience."""
         seconds = bounded_patience(seconds)
-        self._told(seconds)
+        self._on_patience(seconds)
         self._in_flight.shrink()
         self._held += 1
         self._hold_until(self._clock.monotonic() + seconds)
@@ -245,7 +245,7 @@ class SharedLimiter:
     def _away(self) -> ProcessorUnavailable:
         seconds = self._patience()
         return ProcessorUnavailable(
-            f"the endpoint asked for {seconds:.0f} s of patience", "it is tried again by itself", seconds
+            f"the endpoint asked for {seconds:.0f} s of patience", "it is tried again automatically", seconds
         )
 
     def _dismissed(self) -> list[_Caller]:

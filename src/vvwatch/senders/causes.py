@@ -20,7 +20,7 @@ _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAY
 
 
 def describe_cause(failure: BaseException) -> str:
-    """What lies at the root of an error of a connection; empty when nothing known does."""
+    """Return the root cause of a connection error in words; empty if it is unknown."""
     chain = list(_list_causes(failure))
     for error in chain:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -40,7 +40,7 @@ def _describe_tls(error: ssl.SSLError) -> str:
 
 
 def _list_causes(failure: BaseException) -> Iterator[BaseException]:
-    """The error, what led to it, and the parts of groups."""
+    """Yield the error, its causes and contexts, and the members of groups."""
     seen: set[int] = set()
     waiting = [failure]
     while waiting:

@@ -1,4 +1,4 @@
-"""HTTP(S) connections to what the guard allows: a name is resolved for each, checked, and what it told is used."""
+"""HTTP(S) connections to hosts that the guard allows: each name is resolved, checked, and the checked address used."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NEXT_SECONDS: Final = 2.0
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to what the guard has checked, and to nothing else: to the first of the host's addresses that answers.
+    """Connects only to addresses that the guard has checked, to the first one that answers.
 
-    The last is given all the time that is left, each other one little.
+    The last address gets all the time that is left, the others two seconds each.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -47,7 +47,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 
 def _load_trust(ca_file: Path | None) -> ssl.SSLContext:
-    """The authorities to trust: those of this machine ($SSL_CERT_FILE included) and those of `ca_file`."""
+    """Return a TLS context that trusts the authorities of this machine ($SSL_CERT_FILE included) and of `ca_file`."""
     context = httpx2.create_ssl_context(trust_env=False)
     context.load_default_certs()
     if ca_file is None:
@@ -63,9 +63,9 @@ def _load_trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class Connections:
-    """Opens as many connections as are asked for at once, so that those that hang hold up no others; keeps a few.
+    """A pool without an upper limit, so that receivers that hang delay no others; it keeps a few idle connections.
 
-    Close with `aclose`.
+    Close it with `aclose`.
     """
 
     def __init__(self, guard: Guard, ca_file: Path | None = None) -> None:
@@ -83,7 +83,7 @@ class Connections:
         await self._pool.aclose()
 
     @asynccontextmanager
-    async def answer(
+    async def request(
         self,
         method: str,
         target: httpcore2.URL,
@@ -91,15 +91,15 @@ class Connections:
         seconds: float,
         **further: Any,
     ) -> AsyncIterator[httpcore2.Response]:
-        """Yield the answer: its head is there within `seconds`, its body is still to be read.
+        """Send a request and yield the response once its head has arrived; its body is still to be read.
 
-        `further` goes to httpcore2. Raises httpcore2's errors, ReadTimeout for an answer that is late, and
-        DeliveryRefused. The pool strips the `__cause__` of each: what led to it is its `__context__`.
+        `further` goes to httpcore2. Raises httpcore2's errors, ReadTimeout when the head takes more than `seconds`, and
+        DeliveryRefused. The pool strips the `__cause__` of each; the `__context__` has it.
         """
-        async with AsyncExitStack() as asking:
-            asked = self._pool.stream(method, target, headers=headers, **further)
+        async with AsyncExitStack() as stack:
+            stream = self._pool.stream(method, target, headers=headers, **further)
             with anyio.move_on_after(seconds) as waiting:
-                response = await asking.enter_async_context(asked)
+                response = await stack.enter_async_context(stream)
             if waiting.cancelled_caught:
                 raise httpcore2.ReadTimeout
             yield response

@@ -1,6 +1,6 @@
-"""Files of other hosts, fetched over HTTP(S) with the guard of webhook posts: each redirect is judged like the first.
+"""Download files of other hosts over HTTP(S); the guard of webhooks checks the URL and each redirect.
 
-What is told of a failure names the host alone: an address that opens a file is a secret.
+Errors name the host alone: a URL that opens a file is a secret.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _GRACE_SECONDS: Final = 60.0
 
 @dataclass
 class Download:
-    """A file that is being fetched: its type as the host tells it, and its bytes, to be taken once."""
+    """A download under way: the content type that the host states, and the bytes, which can be read once."""
 
     content_type: str
     pieces: AsyncIterator[bytes] = field(repr=False)
 
 
 class Downloads:
-    """Fetches files of at most `max_bytes`; `timeout_seconds` is how long nothing may come. Close it with `aclose`."""
+    """Fetches files of at most `max_bytes`; fails after `timeout_seconds` without data. Close it with `aclose`."""
 
     def __init__(
         self, guard: Guard, max_bytes: int, timeout_seconds: float, ca_file: Path | None = None
@@ -55,16 +55,16 @@ class Downloads:
 
     @asynccontextmanager
     async def file(self, url: str) -> AsyncIterator[Download]:
-        """The file at `url`. Raises AttachmentRefused, or AttachmentUnavailable where it may be had later.
+        """Yield the file at `url`. Raises AttachmentRefused, or AttachmentUnavailable if a retry may help.
 
-        Raises MachineShortage when this machine cannot ask for it now.
+        Raises MachineShortage when this machine lacks what a connection needs.
         """
         host = urlsplit(url).hostname or ""
         try:
-            async with self._answer(url) as response:
+            async with self._follow_redirects(url) as response:
                 headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
-                self._require(host, headers)
-                yield Download(headers.get(b"content-type", ""), self._pieces(host, response))
+                self._check_headers(host, headers)
+                yield Download(headers.get(b"content-type", ""), self._read_pieces(host, response))
         except (DeliveryRefused, ValueError, *_BROKEN) as error:
             raise shortage_in(error) or self._failure(host, error) from error
 
@@ -80,10 +80,10 @@ class Downloads:
         return AttachmentRefused(f"{host!r} redirects to what is no address", "give the last address")
 
     @asynccontextmanager
-    async def _answer(self, url: str) -> AsyncIterator[httpcore2.Response]:
-        """The answer with the file, wherever redirects lead."""
+    async def _follow_redirects(self, url: str) -> AsyncIterator[httpcore2.Response]:
+        """Yield the response that has the file."""
         for _ in range(_MOST_REDIRECTS + 1):
-            async with self._asked(url) as response:
+            async with self._request(url) as response:
                 if response.status == 200:
                     yield response
                     return
@@ -93,27 +93,27 @@ class Downloads:
         )
 
     @asynccontextmanager
-    async def _asked(self, url: str) -> AsyncIterator[httpcore2.Response]:
-        """The answer of one host, which is whole within the time-out but for the file."""
-        target, host = self.guard.checked(url)
+    async def _request(self, url: str) -> AsyncIterator[httpcore2.Response]:
+        """Yield the response of one host; its head has arrived within the timeout."""
+        target, host = self.guard.parse_url(url)
         names = ("connect", "read", "write")
         timeouts = dict.fromkeys(names, self._timeout_seconds)
         headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
         options = {"timeout": timeouts}
-        asked = self._connections.answer("GET", target, headers, self._timeout_seconds, extensions=options)
-        async with asked as response:
+        request = self._connections.request("GET", target, headers, self._timeout_seconds, extensions=options)
+        async with request as response:
             yield response
 
-    def _require(self, host: str, headers: dict[bytes, str]) -> None:
+    def _check_headers(self, host: str, headers: dict[bytes, str]) -> None:
         if headers.get(b"content-encoding", "identity") != "identity":
             raise AttachmentRefused(
                 f"{host!r} sends the file compressed", "give the address of the file itself"
             )
-        told = headers.get(b"content-length", "")
-        if told.isdecimal() and int(told) > self._max_bytes:
+        length = headers.get(b"content-length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
             raise self._too_large(host)
 
-    async def _pieces(self, host: str, response: httpcore2.Response) -> AsyncIterator[bytes]:
+    async def _read_pieces(self, host: str, response: httpcore2.Response) -> AsyncIterator[bytes]:
         taken, started = 0, time.monotonic()
         async for piece in response.aiter_stream():
             taken += len(piece)
@@ -130,7 +130,7 @@ class Downloads:
 
 
 def _resolve_redirect(url: str, response: httpcore2.Response) -> str:
-    """Where a redirect leads. Raises what any other answer means."""
+    """Return the target of a redirect. Raises the error that any other response means."""
     status, host = response.status, urlsplit(url).hostname
     if status in _REDIRECTS:
         for name, value in response.headers:

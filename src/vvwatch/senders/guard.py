@@ -1,4 +1,4 @@
-"""What addresses webhooks and attachments may be asked of: spelling, scheme, and what a name resolves to."""
+"""Check the URLs of webhooks and attachments: spelling, scheme, and the addresses that a name resolves to."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import httpcore2
 from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy, Reach
 from vvwatch.errors import DeliveryRefused
 
-_PLAIN: Final = "/?%:@!$&'()*+,;=~[]"  # stands in paths and queries as it is
+_PLAIN: Final = "/?%:@!$&'()*+,;=~[]"  # not escaped in paths and queries
 
 
 @dataclass(slots=True)
 class Guard:
-    """What may be asked by `policy`, which a reload may replace; `table` is its table in the configuration."""
+    """Allows what `policy` allows; a reload may replace it. `table` is its table in the configuration."""
 
     policy: AddressPolicy = PUBLIC_ONLY
     table: str = "webhooks"
 
-    def checked(self, url: str) -> tuple[httpcore2.URL, str]:
-        """The address, and its host as the header has it. Raises DeliveryRefused for what its spelling forbids."""
+    def parse_url(self, url: str) -> tuple[httpcore2.URL, str]:
+        """Return the URL and its Host header. Raises DeliveryRefused for an invalid or forbidden one."""
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and self.policy.allow_http):
             hint = f"use https, or allow http in [{self.table}]"
@@ -38,9 +38,9 @@ class Guard:
         return target, name if port is None else f"{name}:{port}"
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of `host`, the best first. Raises DeliveryRefused unless all may be connected to.
+        """Return the addresses of `host`, the best first. Raises DeliveryRefused unless all of them are allowed.
 
-        A refusal names none of them: what a name of the daemon's network resolves to is not for everybody.
+        The error names none of them: they may be secrets of the daemon's network.
         """
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -60,7 +60,7 @@ class Guard:
 
 
 def _split_destination(parts: SplitResult) -> tuple[str, int | None]:
-    """The host as headers and certificates spell it, and the port if one is given. Raises DeliveryRefused."""
+    """Return the host as headers and certificates spell it, and the port if given. Raises DeliveryRefused."""
     try:
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
     except ValueError:

@@ -1,8 +1,8 @@
-"""Webhook posts over HTTP(S), guarded: a name is resolved for each connection, checked, and what it told is used.
+"""Send webhooks over HTTP(S), guarded: each connection resolves the name, checks the address and uses that address.
 
-So neither a name that resolves to a private address nor one that changes its mind between check and connection
-reaches into the daemon's network. Redirects are not followed and proxies of the environment are not used. Names that
-share an address share no connection: whose certificate was checked for one is not asked for the other.
+So no name reaches the daemon's network, not even one that resolves to another address after the check. Redirects are
+not followed, and proxies of the environment are not used. Names that share an address share no connection, because a
+certificate was checked for one of them only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 class HttpSender:
-    """Posts with a time-out; keeps the first kilobyte of an answer. Close it with `aclose`."""
+    """Posts with a timeout and keeps the first kilobyte of the response. Close it with `aclose`."""
 
     def __init__(self, guard: Guard, timeout_seconds: float, ca_file: Path | None = None) -> None:
         self.guard = guard
@@ -42,20 +42,20 @@ class HttpSender:
         await self._connections.aclose()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Send `body` once within the time-out. Whatever hinders it stands in the reply; nothing is raised."""
+        """Send `body` once, within the timeout. The reply has the error of a failure; nothing is raised."""
         started = time.monotonic()
         status: int | None = None
         text, error, retry_after, shortage = "", None, None, None
         try:
-            target, host = self.guard.checked(url)
+            target, host = self.guard.parse_url(url)
             status, text, retry_after = await self._exchange(target, {"Host": host, **_OURS, **headers}, body)
         except Exception as failure:  # noqa: BLE001  # as promised
             # The address is a user's and the answer a stranger's: neither may stop the worker that sends.
             shortage = shortage_in(failure)
-            error = self._hindrance(failure, shortage)
+            error = self._describe(failure, shortage)
         return Reply(status, text, error, time.monotonic() - started, retry_after, shortage)
 
-    def _hindrance(self, failure: Exception, shortage: MachineShortage | None) -> str:
+    def _describe(self, failure: Exception, shortage: MachineShortage | None) -> str:
         if shortage is not None:
             return shortage.message
         if isinstance(failure, DeliveryRefused):
@@ -71,15 +71,15 @@ class HttpSender:
     ) -> tuple[int, str, float | None]:
         whole = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
         ends_at = anyio.current_time() + self._timeout_seconds
-        asked = self._connections.answer("POST", target, whole, self._timeout_seconds, content=body)
-        async with asked as response:
+        request = self._connections.request("POST", target, whole, self._timeout_seconds, content=body)
+        async with request as response:
             text = await _read_beginning(response, ends_at)
         answered = {name.lower(): value for name, value in response.headers}
         return response.status, text, _parse_retry_after(answered.get(b"retry-after", b"").decode("latin-1"))
 
 
 async def _read_beginning(response: httpcore2.Response, ends_at: float) -> str:
-    """What comes of the body until then: the status alone says what became of the message."""
+    """Return the start of the body that arrives until `ends_at`; it may be cut, the status alone decides."""
     kept = b""
     with anyio.CancelScope(deadline=ends_at), suppress(httpcore2.NetworkError, httpcore2.ProtocolError):
         async for piece in response.aiter_stream():
@@ -90,7 +90,7 @@ async def _read_beginning(response: httpcore2.Response, ends_at: float) -> str:
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110 §10.2.3), bounded; None when absent or unreadable."""
+    """Return the seconds of a Retry-After header (RFC 9110 §10.2.3), bounded; None if absent or invalid."""
     if not value:
         return None
     try:

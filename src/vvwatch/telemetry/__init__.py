@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.typing import FilteringBoundLogger
 
 from vvwatch.core.events import to_iso
-from vvwatch.core.repeats import Past, Repeats, Told
+from vvwatch.core.repeats import Past, Repeats, Report
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.telemetry.catalogue import CATALOGUE
 from vvwatch.telemetry.logs import FORMATS, choose_format, configure_logging
@@ -68,31 +68,35 @@ class Telemetry:
         if spec is None:
             raise ValueError(f"no event is called {event!r}: add it to the catalogue")
         fault = fields.get("error")
-        told = _add_exception(fields, fault)
+        fields = _add_exception(fields, fault)
         for update in spec.updates:
-            update(self._metrics, told)
+            update(self._metrics, fields)
         number = _LEVELS[level or spec.level]
-        more = self._worth_a_line(event, spec, number, told, fault)
+        more = self._worth_a_line(event, spec, number, fields, fault)
         if more is None and not self._subscribers:
             return
-        shown = redact(told)
+        shown = redact(fields)
         if more is not None:
             self._write(event, number, {**shown, **more}, fault)
         for subscriber in self._subscribers:
             subscriber(event, shown)
 
     def _worth_a_line(
-        self, event: str, spec: EventSpec, number: int, told: Mapping[str, Any], fault: Any
+        self, event: str, spec: EventSpec, number: int, fields: Mapping[str, Any], fault: Any
     ) -> dict[str, Any] | None:
         """Return what to log beside the fields; None for no line, as it was logged a short while ago."""
         if event != _OUTAGE and isinstance(fault, StoreUnavailable) and self._repeats.lasts((_OUTAGE,)):
             return None
-        new = Told(0, 0.0) if spec.troubles is None else self._noted(_trouble_key(event, spec, told))
+        new = Report(0, 0.0) if spec.troubles is None else self._note(_trouble_key(event, spec, fields))
         if new is None or self._log is None or not self._log.is_enabled_for(number):
             return None
-        return {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
+        return (
+            {"repeats": new.unreported, "lasts_seconds": round(new.lasts_seconds)}
+            if new.lasts_seconds
+            else {}
+        )
 
-    def _noted(self, trouble: tuple[str, ...]) -> Told | None:
+    def _note(self, trouble: tuple[str, ...]) -> Report | None:
         with self._noting:
             return self._repeats.note(trouble, self._seconds())
 
@@ -113,7 +117,7 @@ class Telemetry:
 
         return unsubscribe
 
-    def told_of(self, label: str) -> set[str]:
+    def list_reported(self, label: str) -> set[str]:
         """Return the values of `label` in the gauges: the reported automations, or connectors."""
         return list_label_values(self._metrics, label)
 
@@ -138,8 +142,8 @@ class Telemetry:
         return {"exc_info": fault} if self._keys else {"exception": "".join(format_tb(fault.__traceback__))}
 
 
-def _trouble_key(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[str, ...]:
-    return (event, *(str(told.get(name, "")) for name in spec.troubles or ()))
+def _trouble_key(event: str, spec: EventSpec, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    return (event, *(str(fields.get(name, "")) for name in spec.troubles or ()))
 
 
 def _to_field(name: str, value: Any) -> Any:
@@ -152,6 +156,6 @@ def _add_exception(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
     if not isinstance(fault, BaseException):
         return fields
     kind = type(fault).__name__
-    told = {"error": str(fault) or kind, "error_type": fields.get("error_type", kind)}
+    described = {"error": str(fault) or kind, "error_type": fields.get("error_type", kind)}
     hint = {"hint": fault.hint} if isinstance(fault, VvwatchError) and fault.hint else {}
-    return {**fields, **told, **hint}
+    return {**fields, **described, **hint}

@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from vvwatch.core.repeats import Repeats, Told
+from vvwatch.core.repeats import Repeats, Report
 from vvwatch.telemetry.redaction import mask, redact
 
 FORMATS: Final = ("auto", "console", "journal", "json")
@@ -138,7 +138,7 @@ class _Bridge(logging.Handler):
         self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
-        new = Told(0, 0.0)
+        new = Report(0, 0.0)
         if record.levelno >= logging.WARNING:
             fault = record.exc_info[0] if record.exc_info else None
             complaint = _NUMBER.sub("#", str(record.msg))[:_COMPLAINT_CHARACTERS]
@@ -146,7 +146,11 @@ class _Bridge(logging.Handler):
             if found is None:
                 return
             new = found
-        more = {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
+        more = (
+            {"repeats": new.unreported, "lasts_seconds": round(new.lasts_seconds)}
+            if new.lasts_seconds
+            else {}
+        )
         fields = redact({"logger": record.name, "message": record.getMessage()})
         self._logger.log(record.levelno, "log.recorded", **fields, **more, exc_info=record.exc_info)
 

@@ -153,10 +153,10 @@ def error_response(request: Request, error: VvwatchError) -> JSONResponse:
 
 def _retry_after(error: VvwatchError, status: int) -> int | None:
     """Return the seconds after which a retry is worthwhile; None if it is not or the client decides."""
-    told = error.retry_after_seconds if isinstance(error, ApiError | StorageThrottled) else None
-    if told is None and status == 503:
-        told = _PAUSE_SECONDS
-    return None if told is None else max(1, math.ceil(min(told, _LONGEST_PAUSE_SECONDS)))
+    seconds = error.retry_after_seconds if isinstance(error, ApiError | StorageThrottled) else None
+    if seconds is None and status == 503:
+        seconds = _PAUSE_SECONDS
+    return None if seconds is None else max(1, math.ceil(min(seconds, _LONGEST_PAUSE_SECONDS)))
 
 
 def _status_and_code(error: VvwatchError) -> tuple[int, str]:

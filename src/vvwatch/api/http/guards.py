@@ -176,10 +176,10 @@ class BoundedBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "")
+        length = Headers(scope=scope).get("content-length", "")
         most = self._others.get(f"{scope['method']} {scope['path']}", self._most_bytes)
         hint = f"the limit is {most:,} bytes"
-        if told.isdecimal() and (len(told) > 18 or int(told) > most):
+        if length.isdecimal() and (len(length) > 18 or int(length) > most):
             await error_response(Request(scope), too_large(hint))(scope, receive, send)
             return
         taken = 0

@@ -75,7 +75,7 @@ class Once:
         claim = await self.claim()
         if claim is None:
             made = await self.audit.write(effect)
-            given = self._told(made)
+            given = self._to_answer(made)
         else:
             given, found = await self._write(claim, effect)
             if found is None:
@@ -97,7 +97,7 @@ class Once:
         with self._alone(claim.id):
             given, made = await self._write(claim, effect)
             if made is not None:
-                final = self._told(await then(made))
+                final = self._to_answer(await then(made))
                 given = await self._database.write(idempotency.store_answer, self._box, claim, final)
         return _to_response(given, replayed=made is None)
 
@@ -111,7 +111,9 @@ class Once:
 
     async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
         recorded = self.audit.recording(effect)
-        given, made = await self._database.write(idempotency.run_once, self._box, claim, recorded, self._told)
+        given, made = await self._database.write(
+            idempotency.run_once, self._box, claim, recorded, self._to_answer
+        )
         if made is not None:
             self.audit.report()
         return given, made
@@ -130,9 +132,9 @@ class Once:
 
     def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
         """Return the response for `resource`, with the route's status."""
-        return _to_response(self._told(resource), replayed=replayed)
+        return _to_response(self._to_answer(resource), replayed=replayed)
 
-    def _told(self, resource: Resource) -> Answer:
+    def _to_answer(self, resource: Resource) -> Answer:
         instead = resource.instead() if isinstance(resource, SecretResponse) else None
         return Answer(self._request.scope["route"].status_code or 200, resource.model_dump_json(), instead)
 

@@ -30,8 +30,8 @@ class StreamedFile(StreamingResponse):
     def __init__(
         self, opened: Opening, size_bytes: int, headers: Mapping[str, str], status_code: int = 200
     ) -> None:
-        told = {"Content-Length": str(size_bytes), "X-Content-Type-Options": "nosniff", **headers}
-        super().__init__((), status_code, told)
+        all_headers = {"Content-Length": str(size_bytes), "X-Content-Type-Options": "nosniff", **headers}
+        super().__init__((), status_code, all_headers)
         self._opened = opened
 
     async def stream_response(self, send: Send) -> None:

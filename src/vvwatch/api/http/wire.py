@@ -49,8 +49,10 @@ class Body(BaseModel):
         """Refuse many unknown fields with one error: one each would take too long."""
         known = len(cls.model_fields)
         if isinstance(given, dict) and len(given) > known + _MAX_UNKNOWN:
-            told = {"count": len(given), "known": known}
-            raise PydanticCustomError("unknown_fields", "has {count} fields; at most {known} are known", told)
+            counts = {"count": len(given), "known": known}
+            raise PydanticCustomError(
+                "unknown_fields", "has {count} fields; at most {known} are known", counts
+            )
         return given
 
 

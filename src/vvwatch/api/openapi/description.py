@@ -143,9 +143,9 @@ class _Description:
             if status < "400":
                 self._complete_answer(int(status), answer, done)
             else:
-                told = codes.pop(int(status), None) or with_status(int(status))
+                described = codes.pop(int(status), None) or with_status(int(status))
                 own = {"description": answer["description"]}
-                answers[status] = self._refusing(int(status), told, headers) | own
+                answers[status] = self._refusing(int(status), described, headers) | own
         if "206" in answers:
             answers["206"].setdefault("content", answers["200"]["content"])
         for status, found in codes.items():

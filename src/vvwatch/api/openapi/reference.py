@@ -118,8 +118,8 @@ class _Page:
         """Return one response: its meaning and its error codes."""
         content = response.get("content", {}).get("application/json", {})
         codes = content.get("examples", {}) if status >= "400" else {}
-        told = ", ".join(f"<code>{escape(code)}</code>" for code in codes)
-        return _limit_cells(f"<b>{status}</b>", _inline_markup(response.get("description", "")), told)
+        listed = ", ".join(f"<code>{escape(code)}</code>" for code in codes)
+        return _limit_cells(f"<b>{status}</b>", _inline_markup(response.get("description", "")), listed)
 
     def _schema(self, name: str, schema: Document) -> Iterator[str]:
         yield f'<details><summary>{escape(name)}</summary><div id="schema-{escape(name)}">'

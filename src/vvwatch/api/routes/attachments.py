@@ -85,7 +85,7 @@ def _to_attachment(guard: Guard, file: AttachmentFile) -> Attachment:
 
 def _require_address(guard: Guard, file_id: str, url: str) -> None:
     try:
-        guard.checked(url)
+        guard.parse_url(url)
     except (DeliveryRefused, ValueError) as error:
         what = error.message if isinstance(error, DeliveryRefused) else "the URL is invalid"
         raise InvalidInput(f"download_url of file {file_id!r}: {what}", "give a complete https URL") from None

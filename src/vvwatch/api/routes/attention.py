@@ -209,11 +209,11 @@ def _automations(found: State, sources: Document) -> Iterator[Attention]:
 
 def list_failures(found: State) -> Iterator[Attention]:
     """Yield failures: the newest of each kind, and the newest for each other cause."""
-    told, reasons = Counter[str](), set[tuple[str, str, str]]()
+    counts, reasons = Counter[str](), set[tuple[str, str, str]]()
     for each in found.failures.found:
         reason = each.kind, each.about, each.reason
-        if told[each.kind] < MAX_LISTED or reason not in reasons:
-            told[each.kind] += 1
+        if counts[each.kind] < MAX_LISTED or reason not in reasons:
+            counts[each.kind] += 1
             reasons.add(reason)
             yield _to_attention(each)
 

@@ -47,8 +47,8 @@ def describe_object(facts: Facts, here: Here, verdict: Verdict | None, index: In
     life = find_version(facts, index)
     if life is None:
         return _describe_unrecorded(facts, here, verdict, index) or summarize(facts, verdict, index)
-    told = _why_waiting(index, life) or _why_left_out(index, life) or summarize(facts, verdict, index)
-    return told + _why_held_back(index, life) + _why_missed(facts, life)
+    reasons = _why_waiting(index, life) or _why_left_out(index, life) or summarize(facts, verdict, index)
+    return reasons + _why_held_back(index, life) + _why_missed(facts, life)
 
 
 def _drop_stale_observation(facts: Facts, index: IndexRecord) -> IndexRecord:

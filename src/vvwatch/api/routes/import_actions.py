@@ -70,7 +70,7 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
     """List a connector once and import what matches.
 
     Unlike an automation, a job with the mode `all` also imports what was imported before; with `new_only` it skips
-    every key of which the index has had a version. Automations of the index do not import its files again. It waits up
+    every key that has a version in the index. Automations of the index do not import its files again. It waits up
     to a minute for files that are being written and then skips them.
     """
     if (given := await once.given()) is not None:

@@ -59,8 +59,8 @@ async def get_content(
     wanted = found.asked_for(request)
     if wanted is None:
         return StreamedFile(found.opened(), found.row.size_bytes, found.headers)
-    told = found.headers | {"Content-Range": wanted.content_range(found.row.size_bytes)}
-    return StreamedFile(found.opened(wanted.start, wanted.length), wanted.length, told, 206)
+    headers = found.headers | {"Content-Range": wanted.content_range(found.row.size_bytes)}
+    return StreamedFile(found.opened(wanted.start, wanted.length), wanted.length, headers, 206)
 
 
 class _Original:

@@ -108,11 +108,11 @@ def _to_exporting(row: ExportAutomation) -> ExportingStatus:
 
 def _to_watching(row: NamedAutomation, found: State, daemon: Document) -> Watching:
     learnt, sweep = ScanSchedule.of(row.cadence), found.sweeps.get(row.id)
-    told = (daemon.get("sources") or {}).get(row.id)
+    local = (daemon.get("sources") or {}).get(row.id)
     queue = (daemon.get("queues") or {}).get(row.connector_id)
-    source = queue or told
+    source = queue or local
     return Watching(
-        learnt_by="events" if queue else "notices" if told else "listing",
+        learnt_by="events" if queue else "notices" if local else "listing",
         source=None if source is None else SourceStatus(**_with_iso_moments(source)),
         scan_seconds=row.scan_seconds,
         sweep_seconds=full_scan_seconds(row),

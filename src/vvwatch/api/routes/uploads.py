@@ -181,8 +181,8 @@ async def _receive(request: Request, context: ApiContext) -> AsyncIterator[_Uplo
 
 
 def _declared_bytes(request: Request) -> int:
-    told = request.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else 0
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 def require_one_index(index_id: str | None, index_name: str | None) -> None:

@@ -175,7 +175,7 @@ class ProgramClient:
         deadline = self._clock.now() + self._program.timeout_seconds
         async with private_folder(self._work_dir, self._mark) as folder:
             path = await anyio.to_thread.run_sync(_link_media, folder, fd, item.key)
-            told = {
+            request = {
                 **build_request(item, question.level, call.key, str(path)),
                 **question.more,
                 "attempt": attempt,
@@ -192,7 +192,7 @@ class ProgramClient:
                 "VVWATCH_CALL_KEY": call.key,
                 leftovers.FOLDER_VARIABLE: str(folder),
             }
-            return await self._runner.run(json.dumps(told).encode() + b"\n", folder, variables)
+            return await self._runner.run(json.dumps(request).encode() + b"\n", folder, variables)
 
     async def _judged(self, item: Item, call: Call, outcome: Outcome) -> Reply:
         words = self._program.words(outcome.stderr)
@@ -210,7 +210,7 @@ class ProgramClient:
             self._limiter.hold_back(seconds)
         message = f"the program {self._name!r} cannot answer now (exit status 75){_join_words(words)}"
         await self.end(item, Reply(call, reason=message))
-        return ProcessorUnavailable(message, "it is asked again by itself", seconds)
+        return ProcessorUnavailable(message, "it is called again automatically", seconds)
 
     async def _paused(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorPaused:
         message = f"the program {self._name!r} cannot run (exit status {outcome.status}){_join_words(words)}"

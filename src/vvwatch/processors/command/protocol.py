@@ -192,8 +192,8 @@ def _check_metadata(validator: Validator, metadata: dict[str, Any]) -> dict[str,
     misfits = validator(metadata)
     if misfits:
         more = len(misfits) - _MOST_REPORTED_MISFITS
-        told = "; ".join(misfits[:_MOST_REPORTED_MISFITS]) + (f"; and {more} more" if more > 0 else "")
-        raise ValueError(f"the `metadata` of the answer does not fit the schema: {told}")
+        reasons = "; ".join(misfits[:_MOST_REPORTED_MISFITS]) + (f"; and {more} more" if more > 0 else "")
+        raise ValueError(f"the `metadata` of the answer does not fit the schema: {reasons}")
     return metadata
 
 

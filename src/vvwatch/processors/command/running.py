@@ -69,10 +69,10 @@ class Program:
             return ()
         there = shutil.which(name, os.F_OK, path)
         if there is None:
-            told = f"there is no program {name!r} on this machine", "install it, or correct `command`"
+            problem = f"there is no program {name!r} on this machine", "install it, or correct `command`"
         else:
-            told = f"{there} may not be executed", f"chmod +x {shlex.quote(there)}"
-        return (ProcessorError(*told),)
+            problem = f"{there} may not be executed", f"chmod +x {shlex.quote(there)}"
+        return (ProcessorError(*problem),)
 
     def words(self, stderr: bytes) -> str:
         """Return the end of a program's stderr in printable form, without the values of passed variables."""

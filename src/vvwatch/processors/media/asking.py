@@ -106,8 +106,8 @@ class Answer:
             progress(fraction)
 
     def _extend(self, items: Mapping[str, Any]) -> None:
-        for name, told in items.items():
-            self.lists[name] += validate_strictly(_LISTS[name], told)
+        for name, found in items.items():
+            self.lists[name] += validate_strictly(_LISTS[name], found)
 
 
 async def ask_child(

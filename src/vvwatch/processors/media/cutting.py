@@ -101,17 +101,17 @@ class Extracts:
         await self._talk.tell(b"\n")
 
     def _understood(self, said: Mapping[str, Any]) -> Extract:
-        told = asking.validate_strictly(_EXTRACT, said["extract"])
-        ordinal, moments = told["ordinal"], [float(moment) for moment in told["frames"]]
+        extract = asking.validate_strictly(_EXTRACT, said["extract"])
+        ordinal, moments = extract["ordinal"], [float(moment) for moment in extract["frames"]]
         self._waiting.remove(ordinal)
         if len(moments) > self._wanted.frames:
             raise ValueError(len(moments))
-        name, warning = str(self._talk.folder / str(ordinal)), told["warning"]
+        name, warning = str(self._talk.folder / str(ordinal)), extract["warning"]
         return Extract(
             ordinal,
             *self._spans[ordinal],
             tuple(Frame(at, Path(f"{name}-{number}.jpg")) for number, at in enumerate(moments)),
-            Path(f"{name}.wav") if told["sound"] and self._wanted.sound else None,
+            Path(f"{name}.wav") if extract["sound"] and self._wanted.sound else None,
             None if warning is None else str(warning),
         )
 

@@ -69,10 +69,10 @@ class PictureReader:
     def _read_up_to(self, seconds: float) -> None:
         """Read until nothing shown by `seconds` can follow; keep what must be decoded for it."""
         if self._place.leap(seconds):
-            self._begin_anew()
+            self._start_over()
         while self._reached <= seconds and (stamped := self._read()) is not None:
             if stamped.packet.is_keyframe and not stamped.packet.is_discard and stamped.at <= seconds:
-                self._begin_anew()
+                self._start_over()
             self._keep_back(stamped)
 
     def _read(self) -> Stamped | None:
@@ -83,7 +83,7 @@ class PictureReader:
             self._end = max(self._end, stamped.at + lasts)
         return stamped
 
-    def _begin_anew(self) -> None:
+    def _start_over(self) -> None:
         self._back.clear()
         self._back_bytes = 0
         self._inside.clear()

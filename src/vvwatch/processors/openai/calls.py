@@ -162,11 +162,11 @@ class Caller:
         await self._journal.end_call(call, CallStatus.FAILED, trouble.usage, error=error, segment=segment)
 
     def _body(self, question: Question, rung: Rung) -> dict[str, Any]:
-        told = build_instructions(question.task, question.shape, rung)
+        instructions = build_instructions(question.task, question.shape, rung)
         wanted = question.shape.response_format(rung)
         return {
             "model": self.model,
-            "messages": [told, *question.messages],
+            "messages": [instructions, *question.messages],
             **self.dialect.parameters(question.most_tokens),
             **({} if wanted is None else {"response_format": wanted}),
         }
@@ -240,7 +240,7 @@ class Caller:
             self._limiter.hold_back(seconds)
         if is_enough or seconds > _LONGEST_WAIT_SECONDS:
             await self.end(call, trouble)
-            hint = "it is asked again by itself; see that it is up, and what its own log says"
+            hint = "it is called again automatically; check that it is up, and its own log"
             raise ProcessorUnavailable(trouble.message, hint, asked)
         await self._clock.sleep(seconds)
 

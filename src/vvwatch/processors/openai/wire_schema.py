@@ -262,11 +262,11 @@ def _or_null(written: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_description(written: dict[str, Any], said: Any, rules: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    told = "; ".join(
+    notes = "; ".join(
         f"{word}: {json.dumps(rule, ensure_ascii=False)[:_LONGEST_RULE]}" for word, rule in rules
     )
     words = [said] if isinstance(said, str) and said else []
-    words += [f"({told})"] if told else []
+    words += [f"({notes})"] if notes else []
     return {**written, "description": " ".join(words)[:_LONGEST_DESCRIPTION]} if words else written
 
 

@@ -107,7 +107,7 @@ def _measure_whole(probe: Probe, survey: Survey, shots: Sequence[Boundary], segm
 def _describe_segment(span: Span, metadata: dict[str, Any]) -> str:
     score = metadata["scene_score"]
     opening = _OPENINGS[span.opened_by] + (f" of strength {score:g}" if score is not None else "")
-    told = [
+    parts = [
         _format_measure(metadata["shot_changes"] or None, "{:d} shot changes"),
         _format_measure(metadata["mean_luma"], "brightness {:g}"),
         _format_measure(metadata["motion"], "motion {:g} %"),
@@ -116,12 +116,12 @@ def _describe_segment(span: Span, metadata: dict[str, Any]) -> str:
         _format_measure(metadata["loudness_lufs"], "loudness {:g} LUFS"),
         _format_measure(metadata["silence_ratio"] or None, "{:.0%} silent"),
     ]
-    return f"{opening}: {', '.join(filter(None, told)) or 'nothing to measure'}."
+    return f"{opening}: {', '.join(filter(None, parts)) or 'nothing to measure'}."
 
 
 def _describe_whole(metadata: dict[str, Any]) -> str:
     probe, counts, loudness = metadata["probe"], metadata["counts"], metadata["loudness"]
-    told = [
+    parts = [
         f"{probe['media_type'].capitalize()} ({probe['container']})",
         _format_measure(probe["duration_seconds"], "{:g} s"),
         _format_measure(probe["width"], "{:d}x" + str(probe["height"])),
@@ -134,7 +134,7 @@ def _describe_whole(metadata: dict[str, Any]) -> str:
         _format_measure(counts["silences"] or None, "silences {}"),
     ]
     damage = metadata["damage"]
-    return ", ".join(filter(None, told)) + "." + (f" Damaged: {'; '.join(damage)}." if damage else "")
+    return ", ".join(filter(None, parts)) + "." + (f" Damaged: {'; '.join(damage)}." if damage else "")
 
 
 def _format_measure(value: object, form: str) -> str:

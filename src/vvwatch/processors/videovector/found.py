@@ -120,12 +120,12 @@ def _build_whole(
             text,
             (*warnings, *_find_misfits(_schema_validator(schema), result)),
         )
-    told = f"the upstream cut the media into {count} parts; what it found of each stands under `parts`"
+    warning = f"the upstream cut the media into {count} parts; what it found of each stands under `parts`"
     metadata = [
         {"start_time": part.start_seconds, "metadata": _check_storable(result.metadata)}
         for part, result in answered
     ]
-    return Whole({"parts": metadata}, text, (*warnings, told))
+    return Whole({"parts": metadata}, text, (*warnings, warning))
 
 
 def _result_warnings(result: PromptRunVideoResult) -> list[str]:

@@ -69,8 +69,8 @@ def _own_outputs(upstream: Upstream, item: Item, outputs: Sequence[ImportOutput]
 
 async def _explain_nothing(upstream: Upstream, job_id: str, error_message: str | None) -> str:
     for file in await upstream.files(job_id):
-        told = file.failure or {}
-        said = told.get("message") or told.get("error_code") or file.skip_reason
+        failure = file.failure or {}
+        said = failure.get("message") or failure.get("error_code") or file.skip_reason
         if said:
             return shorten_text(said)
     return shorten_text(error_message) if error_message else "it found nothing to import"

@@ -53,13 +53,13 @@ class Failure:
         status = self.seen.status
         if status is None:
             return self._away(
-                f"does not answer the request {self.asked}: {self._said}", "it is asked again by itself"
+                f"does not answer the request {self.asked}: {self._said}", "it is called again automatically"
             )
         if self.seen.fault:
             return self._refused(f"answers the request {self.asked} {self.seen.fault}")
         if self._is_passing(status):
             said = f"answers the request {self.asked} with HTTP {status}: {self._said}"
-            return self._away(said, "it is asked again by itself")
+            return self._away(said, "it is called again automatically")
         return self._unreadable(status) if status < 400 else self._denied(status)
 
     @property

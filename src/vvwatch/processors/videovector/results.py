@@ -102,8 +102,8 @@ class RunResults:
             if status.lower() not in _UNDER_WAY:
                 break
         usage = Usage(cost_usd=self._service.terms.cost_of(units))
-        told = shorten_text(error) if error else None
-        await self._item.journal.end_call(call, CallStatus.COMPLETED, usage, answer=status, error=told)
+        message = shorten_text(error) if error else None
+        await self._item.journal.end_call(call, CallStatus.COMPLETED, usage, answer=status, error=message)
 
     async def kept(self, found: Sequence[Found]) -> ProcessingResult:
         """Store the segments, and return them with the result of the whole."""

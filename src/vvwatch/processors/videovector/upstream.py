@@ -110,8 +110,8 @@ class Upstream:
         async def asked(sdk: AsyncVideoVector) -> ImportJob:
             from videovector import ImportJob  # noqa: PLC0415
 
-            told = await sdk._http.post("/import-jobs", json=body, idempotency_key=idempotency_key)  # noqa: SLF001
-            return ImportJob.model_validate(told)
+            response = await sdk._http.post("/import-jobs", json=body, idempotency_key=idempotency_key)  # noqa: SLF001
+            return ImportJob.model_validate(response)
 
         return await self._ask("to import an object", asked)
 
@@ -230,11 +230,11 @@ class Upstream:
         self, run_id: str, media_id: str, segment_id: str, retry_id: str
     ) -> tuple[str, str | None, float]:
         """Return a retry's status, its error, and its cost in the upstream's units."""
-        told = await self._ask(
+        response = await self._ask(
             f"for the retry {retry_id!r}",
             lambda sdk: sdk.prompt_runs.get_segment_retry_status(run_id, media_id, segment_id, retry_id),
         )
-        return told.status, told.error, told.billing_actual_mt
+        return response.status, response.error, response.billing_actual_mt
 
     async def llm_calls(self, run_id: str) -> Sequence[LlmCall]:
         """Return the model calls that a run made."""

@@ -78,8 +78,8 @@ def _judge_sound(
     behind = source.size - end
     is_further = _NAME.fullmatch(source.at(end + end % 2, 4)) is not None
     if source.number(4, 4) + 8 <= end + 1 and behind > max(_PADDING, length // 100) and not is_further:
-        told = f"the header states {length:,} bytes of sound, {behind:,} more follow: all of them are used"
-        return replace(_mend_lengths(source, content, frame, described), warnings=(told,))
+        warning = f"the header states {length:,} bytes of sound, {behind:,} more follow: all of them are used"
+        return replace(_mend_lengths(source, content, frame, described), warnings=(warning,))
     return SOUND
 
 

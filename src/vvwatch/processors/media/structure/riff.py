@@ -272,10 +272,10 @@ def _judge_avi_rest(source: ByteSource, end: int) -> Structure:
     if walked.damage:
         return walked
     behind = source.size - end
-    told = (
+    warning = (
         f"the header states {end:,} bytes, {behind:,} more of pictures and sound follow: all of them are used"
     )
-    return Structure(warnings=(told,), has_length=False)
+    return Structure(warnings=(warning,), has_length=False)
 
 
 def _is_frame(name: bytes) -> bool:
