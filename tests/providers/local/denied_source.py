@@ -1,4 +1,4 @@
-"""Watches a folder as somebody who may not read all of it; prints what it came to. Run by test_folder.py.
+"""Watches a folder as somebody who may not read all of it; prints what it came to. Run by test_source.py.
 
 Root may read everything, so root becomes nobody first.
 """
@@ -32,7 +32,9 @@ async def watch(root: Path) -> dict[str, Any]:
         (root / "closed").chmod(0o755)
         await until(lambda: "closed/before.mp4" in witness.seen)
         (root / "closed" / "after.mp4").touch()
-        await until(lambda: "closed/after.mp4" in witness.hinted)
+        await until(lambda: "closed/after.mp4" in witness.seen)
+        (root / "closed" / "late.mp4").touch()
+        await until(lambda: "closed/late.mp4" in witness.hinted)
     (root / "lost+found").chmod(0o755)
     return {"state": health.state, "irregular": irregular, "seen": sorted(witness.seen)}
 

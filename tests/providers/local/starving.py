@@ -1,36 +1,21 @@
-"""Watches more folders than the budget of inotify watches allows; prints what it came to. Run by test_folder.py.
+"""Watches more folders than the budget of inotify watches allows; prints what it came to. Run by test_source.py.
 
-`starving.py FOLDER namespace` sets the budget of its own user namespace, `starving.py FOLDER here` refuses
-watches by itself where namespaces are not to be had.
+`starving.py FOLDER namespace` sets the budget of its own user namespace, `starving.py FOLDER here` only counts no
+more watches than that where namespaces are not to be had.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
 from pathlib import Path
 
 import anyio
 
 from tests.providers.local.witness import Witness, until
-from vvwatch.providers.local.inotify import Inotify
+from vvwatch.providers.local import limits, watchfiles_tree
 
 _BUDGET = 20
-
-
-def refuse_beyond_budget() -> None:
-    add = Inotify.add
-    granted: set[str] = set()
-
-    def adding(self: Inotify, directory: str, *, root: bool) -> int:
-        if directory not in granted and len(granted) >= _BUDGET:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        granted.add(directory)
-        return add(self, directory, root=root)
-
-    Inotify.add = adding  # type: ignore[method-assign]
 
 
 async def starve(root: Path) -> dict[str, object]:
@@ -60,5 +45,6 @@ if __name__ == "__main__":
     if sys.argv[2] == "namespace":
         Path("/proc/sys/user/max_inotify_watches").write_text(f"{_BUDGET}")
     else:
-        refuse_beyond_budget()
+        counted = limits.count_watches
+        setattr(watchfiles_tree, "count_watches", lambda inode: min(_BUDGET, counted(inode) or 0))  # noqa: B010
     print(json.dumps(anyio.run(starve, Path(sys.argv[1]))))

@@ -42,12 +42,26 @@ def test_where_the_kernel_tells_no_limits_nothing_is_found(monkeypatch: pytest.M
     assert limits.examine_limits(10**9, 10**9) == []
 
 
-def test_what_is_watched_is_counted_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / ".hidden" / "c").mkdir(parents=True)
-    (tmp_path / "a" / "@eaDir" / "c").mkdir(parents=True)
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "file").touch()
-    assert limits.count_folders(tmp_path, lambda: False) == 3
-    assert limits.count_folders(tmp_path / "gone", lambda: False) == 0
-    assert limits.count_folders(tmp_path, lambda: True) == 0
+def test_folders_are_counted_as_the_library_watches_them(tmp_path: Path) -> None:
+    """Hidden ones as well, and what links lead to, each once."""
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / ".hidden" / "c").mkdir(parents=True)
+    (tmp_path / "outside" / "d").mkdir(parents=True)
+    (root / "loop").symlink_to(root)
+    (root / "out").symlink_to(tmp_path / "outside")
+    (root / "dangling").symlink_to(tmp_path / "gone")
+    (root / "file").touch()
+    assert limits.survey_folders(str(root)) == limits.Folders(7)
+    assert limits.survey_folders(str(tmp_path / "gone")) == limits.Folders(0)
+    assert limits.survey_folders(str(root), lambda: True) == limits.Folders(0)
+
+
+def test_watches_are_those_of_the_instance_that_watches_the_folder_first(tmp_path: Path) -> None:
+    watch = "inotify wd:{} ino:{} sdev:1b mask:3ee ignored_mask:0 \n"
+    (tmp_path / "3").write_text("pos:\t0\n" + watch.format(2, "ab") + watch.format(1, "ff"))
+    (tmp_path / "4").write_text("pos:\t0\n" + watch.format(2, "ff") + watch.format(1, "ffe"))
+    (tmp_path / "5").mkdir()
+    assert limits.count_watches(0xFF, tmp_path) == 2
+    assert limits.count_watches(0xAB, tmp_path) == 0
+    assert limits.count_watches(0xFF, tmp_path / "absent") is None

@@ -12,7 +12,6 @@ import anyio
 from vvwatch.clock import SystemClock
 from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Hint, Irregularity
-from vvwatch.providers.local.notifier import Notifier
 from vvwatch.providers.local.source import FolderSource
 from vvwatch.providers.local.storage import LocalStorage
 
@@ -26,14 +25,12 @@ class Witness:
         *,
         sweep_seconds: float = 300.0,
         polling_seconds: float = 300.0,
-        notifier: Callable[[Path], Notifier] | None = None,
     ) -> None:
         self.source = FolderSource(
             root,
             clock=SystemClock(),
             sweep_seconds=sweep_seconds,
             polling_seconds=polling_seconds,
-            notifier=notifier,
         )
         self.seen: dict[str, float] = {}
         self.hinted: set[str] = set()

@@ -6,12 +6,14 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vvwatch.core.housekeeping import is_housekeeping
 from vvwatch.ports import Finding, SourceHealth
 
+_DESCRIPTORS: Final = Path("/proc/self/fdinfo")
 _LIMITS: Final = Path("/proc/sys/fs/inotify")
 _USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, "max_user_watches": 65_536}
 
@@ -19,15 +21,6 @@ _USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, 
 def affordable_watches() -> int | None:
     """Return how many folders inotify may watch for this user; None without a known limit."""
     return _read_setting("max_user_watches")
-
-
-def report_overflow() -> SourceHealth:
-    """Return that more happened at once than the kernel's queue holds."""
-    return SourceHealth(
-        "degraded",
-        "more changes at once than the kernel's queue holds; everything is listed again",
-        _raise_command("max_queued_events", 2 * _read_limit("max_queued_events")),
-    )
 
 
 def report_spent(unwatched: int, folders: int) -> SourceHealth:
@@ -48,12 +41,6 @@ def report_refused(error: OSError) -> SourceHealth:
             _raise_command("max_user_instances", 2 * _read_limit("max_user_instances"))
             + "; if that does not help, raise LimitNOFILE",
         )
-    if error.errno == errno.ENOSPC:
-        return SourceHealth(
-            "degraded",
-            "the budget of inotify watches does not suffice for this folder; it is listed from time to time",
-            _raise_command("max_user_watches", 2 * _read_limit("max_user_watches")),
-        )
     return SourceHealth(
         "degraded",
         f"the folder cannot be watched ({error.strerror}); it is listed from time to time",
@@ -61,17 +48,51 @@ def report_refused(error: OSError) -> SourceHealth:
     )
 
 
-def count_folders(root: Path, enough: Callable[[], bool]) -> int:
-    """Return how many folders a source of `root` watches, itself included; stop at `enough`. Blocks."""
-    count, waiting = 0, [os.fspath(root)]
+@dataclass
+class Folders:
+    """Folders: how many readable ones there are, and the paths of the others."""
+
+    count: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def survey_folders(root: str, enough: Callable[[], bool] = lambda: False) -> Folders:
+    """Return the folders that need a watch for `root`, itself included; stop at `enough`. Blocks.
+
+    watchfiles also watches hidden folders and what links lead to; a folder reached twice has one watch.
+    """
+    folders, seen, waiting = Folders(), set[tuple[int, int]](), [root]
     while waiting and not enough():
+        path = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as entries:
-                waiting += [each.path for each in entries if _is_watched(each)]
+            status = os.stat(path)  # noqa: PTH116 - may be undecodable
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            with os.scandir(path) as entries:
+                waiting += [entry.path for entry in entries if _is_folder(entry)]
+        except PermissionError:
+            folders.unreadable.append(path)
         except OSError:
-            continue  # gone, or closed to us: it is not watched either
-        count += 1
-    return count
+            continue  # gone
+        else:
+            seen.add((status.st_dev, status.st_ino))
+    folders.count = len(seen)
+    return folders
+
+
+def count_watches(inode: int, descriptors: Path = _DESCRIPTORS) -> int | None:
+    """Return how many watches an inotify instance of this process holds; None where the kernel does not say.
+
+    The instance is the one whose first watch is that of the folder with this inode number.
+    """
+    first, most, readable = f"inotify wd:1 ino:{inode:x} ", 0, False
+    with suppress(OSError):
+        for path in descriptors.iterdir():
+            with suppress(OSError):
+                text, readable = path.read_text(), True
+                if first in text:
+                    most = max(most, text.count("inotify wd:"))
+    return most if readable else None
 
 
 def examine_limits(folders: int, roots: int) -> list[Finding]:
@@ -113,11 +134,9 @@ def _examine_queue() -> list[Finding]:
     return [Finding("inotify queue", "warning", detail, _raise_command("max_queued_events", usual))]
 
 
-def _is_watched(entry: os.DirEntry[str]) -> bool:
-    if entry.name[0] == "." or is_housekeeping(entry.name):
-        return False
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir(follow_symlinks=False)
+        return entry.is_dir()
     except OSError:
         return False
 

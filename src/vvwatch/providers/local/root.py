@@ -16,6 +16,11 @@ class Root:
         self.path = path
         self._identity = self._identify()
 
+    @property
+    def inode(self) -> int:
+        """Return the folder's inode number."""
+        return self._identity[1]
+
     def require_same(self) -> None:
         """Raises StorageUnavailable if the folder is gone or replaced, AccessDenied."""
         if self._identify() != self._identity:

@@ -76,7 +76,7 @@ def _lies_apart(folder: Path, other: Path) -> bool:
 
 def _count_folders(roots: Sequence[Path]) -> int:
     until = time.monotonic() + _COUNTING_SECONDS
-    return sum(limits.count_folders(root, lambda: time.monotonic() > until) for root in roots)
+    return sum(limits.survey_folders(str(root), lambda: time.monotonic() > until).count for root in roots)
 
 
 def _check_room(name: str, path: Path) -> Finding:
