@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,15 @@ VENDORS: dict[str, str | tuple[str, ...]] = {
     "rich": "cli/",
     "click": "cli/",
 }
+
+
+CLOUD_WORDS = re.compile(
+    r"(?<![a-z0-9])(s3|sqs|sns|aws|amazon\w*|aioboto\w*|boto\w*|minio|gcs|gs|gcp|gcloud|google\w*|pub\W?sub|azure|azurite"
+    r"|microsoft\w*)(?![a-z0-9])"
+)
+CLOUD_ROOMS = ("providers/s3/", "providers/gcs/", "providers/azure/", "providers/registry.py")
+WIRE_NAMES = re.compile(r"\b((thumbnail|gif)_)?gcs_uri\b")
+"""Fields of the hosted API, which are called so whatever store an object is in."""
 
 
 def run(*command: str) -> str:
@@ -109,6 +119,33 @@ def test_a_vendor_stands_in_its_own_room() -> None:
         if not str(path.relative_to(SOURCE)).startswith(VENDORS[vendor])
     ]
     assert strays == []
+
+
+def cloud_words(text: str) -> set[str]:
+    """The names of clouds in a source text: in identifiers, texts and comments."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])|_", " ", WIRE_NAMES.sub("", text))
+    return {match.group() for match in CLOUD_WORDS.finditer(parted.lower())}
+
+
+def test_a_cloud_is_named_in_its_own_room_and_in_the_registry_alone() -> None:
+    strays = {
+        place: words
+        for path in SOURCE.rglob("*.py")
+        if not (place := path.relative_to(SOURCE).as_posix()).startswith(CLOUD_ROOMS)
+        if (words := cloud_words(path.read_text()))
+    }
+    assert strays == {}
+    for text in (
+        "class S3Body",
+        "of_gcs = 1",
+        '"Pub/Sub"',
+        "# Azure's",
+        "import aiobotocore",
+        "AWSKey",
+        "x.gcs_uris",
+    ):
+        assert cloud_words(text), text
+    assert cloud_words("row.gcs_uri, the logs3, 3gs, draws") == set()
 
 
 def test_no_room_for_odds_and_ends() -> None:

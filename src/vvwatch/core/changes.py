@@ -44,8 +44,8 @@ class Order:
     def is_overtaken(self, event: ObjectEvent) -> bool:
         """Return whether a later event of the key came before; otherwise record this one as the latest.
 
-        Sequencers of one key compare as texts after zero-padding the shorter one on the right (S3's documentation of
-        `sequencer`). An equal one is a repetition and not overtaken.
+        Sequencers of one key compare as texts after zero-padding the shorter one on the right (as the
+        stores that number their events document). An equal one is a repetition and not overtaken.
         """
         if not event.sequencer or len(event.keys) != 1:
             return False

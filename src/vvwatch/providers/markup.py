@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser, XMLPullParser
 
 _FED_CHARACTERS: Final = 1 << 14
 _MOST_TAGS: Final = 1_000_000
-"""Azure's page of 5,000 blobs has a third of them."""
+"""A page of 5,000 objects has a third of them."""
 
 
 def parse_xml(text: str) -> Element:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from vvwatch.core.locations import Address
 from vvwatch.errors import InvalidInput
@@ -18,6 +18,9 @@ from vvwatch.extras import install_command
 from vvwatch.ports import EventQueue, Storage
 from vvwatch.providers.settings import Connector, StoreDefaults
 from vvwatch.providers.spool import Spool
+
+if TYPE_CHECKING:
+    from vvwatch.providers.bodies import Bodies
 
 _T = TypeVar("_T")
 
@@ -34,12 +37,14 @@ class Access:
 class Queues:
     """The event queues of a provider.
 
-    `name` is the type of a queue's name or URL, `example` shows one. `hosts` matches the provider's own hosts of
-    queues, None if a name contains no host. `open` may raise InvalidInput for an impossible queue.
+    `name` is the type of a queue's name or URL, `example` shows one, `what` says what it is. `hosts` matches the
+    provider's own hosts of queues, None if a name contains no host. `open` may raise InvalidInput for an impossible
+    queue.
     """
 
     name: Any
     example: str
+    what: str
     hosts: re.Pattern[str] | None = None
     open: Callable[[Mapping[str, Any], Access], EventQueue]
 
@@ -65,20 +70,23 @@ def keep_credentials(text: str, *, any_host: bool = False, host: str = "") -> st
 class Provider:
     """A kind of store.
 
-    `kind` is its `type` in `vvwatch.toml`, its extra and its name in the API. `table` and `defaults` are its tables in
-    the file. `addresses` returns how people address the objects at a stored location, its own address first.
-    `listed_at_once` is the most objects that one request lists, None for a store that is listed without requests.
-    `open_storage` gets the roots below which a folder may be. `credentials_key` is the key of the table that
+    `kind` is its `type` in `vvwatch.toml`, its extra and its name in the API. `uri` shows how people name an object.
+    `table` and `defaults` are its tables in the file. `addresses` returns how people address the objects at a stored
+    location, its own address first. `listed_at_once` is the most objects that one request lists, None for a store that
+    is listed without requests. `open_storage` gets the roots below which a folder may be. `bodies` loads its part of
+    the API, None for folders, which have a route of their own. `credentials_key` is the key of the table that
     `check_credentials` blames.
     """
 
     kind: str
+    uri: str
     table: type[Connector]
     defaults: type[StoreDefaults] | None = None
     addresses: Callable[[Mapping[str, Any]], tuple[Address, ...]]
     listed_at_once: int | None = None
     open_storage: Callable[[Access, Spool, tuple[Path, ...]], Storage]
     queues: Queues | None = None
+    bodies: Callable[[], Bodies] | None = None
     check_credentials: CredentialsCheck = keep_credentials
     credentials_key: str = ""
 

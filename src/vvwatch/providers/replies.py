@@ -17,7 +17,7 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.providers.failures import LATER
 
 MOST_BYTES: Final = 16 << 20
-"""The largest response: more than S3 and GCS need for the longest keys. Azure gets smaller pages instead."""
+"""The largest response: more than a page of the longest keys needs, or the page is asked for smaller."""
 
 MOST_REFUSAL_BYTES: Final = 65_536
 """The cut-off for an unsuccessful response, and the largest token response."""
@@ -138,7 +138,7 @@ async def read_beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes
 
 
 def is_redirect(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether a response redirects; the 308 of an unfinished GCS upload names no address."""
+    """Return whether a response redirects; the 308 of an unfinished upload names no address."""
     return 300 <= status < 400 and bool(headers.get("Location"))
 
 

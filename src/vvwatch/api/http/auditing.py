@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import REQUEST_ID
 from vvwatch.core.audit import Entry, Origin, Reason
+from vvwatch.providers.registry import PROVIDERS
 from vvwatch.store.admin import audit
 from vvwatch.store.db.database import Tx
 
@@ -53,10 +54,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     f"PUT {_EXPORT}": Action("automation.saved", "automation_id"),
     f"POST {_EXPORT}/pause": Action("automation.paused", "automation_id"),
     f"POST {_EXPORT}/resume": Action("automation.resumed", "automation_id"),
-    "POST /connectors/local": _CONNECTOR_CREATED,
-    "POST /connectors/s3": _CONNECTOR_CREATED,
-    "POST /connectors/gcs": _CONNECTOR_CREATED,
-    "POST /connectors/azure": _CONNECTOR_CREATED,
+    **{f"POST /connectors/{kind}": _CONNECTOR_CREATED for kind in PROVIDERS},
     "PATCH /connectors/{connector_id}": Action("connector.changed", "connector_id"),
     "DELETE /connectors/{connector_id}": Action("connector.deleted", "connector_id"),
     "POST /connectors/{connector_id}/test": Action("connector.tested", "connector_id"),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from vvwatch.core.events import to_iso as iso
+from vvwatch.options.bodies import Body, Visible
+
+__all__ = ["USER_ID", "Body", "Document", "Marker", "Resource", "ShortDocument", "Visible", "to_iso"]
 
 USER_ID: Final = "user_local"
 """The owner of everything: a self-hosted installation has one account."""
 
 _MAX_DEPTH: Final = 64
-_MAX_UNKNOWN: Final = 20
 _MAX_SHORT_CHARACTERS: Final = 16_384
 
 
@@ -36,24 +38,6 @@ class Resource(BaseModel):
         return cls(
             **others, **{name: to_iso(own[name]) if name.endswith("_at") else own[name] for name in own}
         )
-
-
-class Body(BaseModel):
-    """A request body: strict types, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mostly_known(cls, given: Any) -> Any:
-        """Refuse many unknown fields with one error: one each would take too long."""
-        known = len(cls.model_fields)
-        if isinstance(given, dict) and len(given) > known + _MAX_UNKNOWN:
-            counts = {"count": len(given), "known": known}
-            raise PydanticCustomError(
-                "unknown_fields", "has {count} fields; at most {known} are known", counts
-            )
-        return given
 
 
 class Marker(Resource):
@@ -105,19 +89,6 @@ def _check_length(value: dict[str, Any]) -> dict[str, Any]:
 
 ShortDocument = Annotated[Document, AfterValidator(_check_length)]
 """A document that is repeated in many responses or in every event."""
-
-
-def _check_visible(text: str) -> str:
-    """Refuse names that are invisible or break a line of a log or a table."""
-    if not text.strip():
-        raise PydanticCustomError("name", "may not consist of spaces alone")
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
-        raise PydanticCustomError("name", "may not hold control characters")
-    return text
-
-
-Visible: Final = AfterValidator(_check_visible)
-"""Marks a name that people read."""
 
 
 def to_iso(at: float | None) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vvwatch.api.openapi.example_values import FOUND, SCHEMA, example_id
+from vvwatch.providers.registry import load_bodies
 
 _CONNECTOR: Final = {"name": "rushes", "scopes": ["import", "export"], "import_mode": "all"}
 _WEBHOOK: Final = {
@@ -21,14 +22,6 @@ _PROMPT: Final = {
 
 WHOLE: Final[Mapping[str, Any]] = {
     "ApiKeyBody": {"name": "n8n", "scopes": ["read"], "expires_in_days": 90},
-    "AzureConnectorBody": {
-        **_CONNECTOR,
-        "storage_account": "studiorushes",
-        "container": "rushes",
-        "tenant_id": "00000000-0000-0000-0000-000000000001",
-        "client_id": "00000000-0000-0000-0000-000000000002",
-        "client_secret": "the-secret-of-the-application",
-    },
     "AttachmentsBody": {
         "files": [
             {
@@ -50,12 +43,6 @@ WHOLE: Final[Mapping[str, Any]] = {
     "FilterBody": {
         "conditions": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
         "page_size": 50,
-    },
-    "GcsConnectorForm": {
-        "name": "rushes",
-        "bucket": "studio-rushes",
-        "gcp_project_id": "studio-prod",
-        "credentials_file": "the JSON key of a service account",
     },
     "ImportAutomationBody": {
         "connector_id": example_id("conn"),
@@ -82,13 +69,7 @@ WHOLE: Final[Mapping[str, Any]] = {
         "target": {"type": "videos", "video_ids": [example_id("vid")]},
         "video_segmentation_type": "smart",
     },
-    "S3ConnectorBody": {
-        **_CONNECTOR,
-        "bucket": "studio-rushes",
-        "region": "eu-central-1",
-        "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
-        "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-    },
+    **{each.new.__name__: {**_CONNECTOR, **each.example} for each in load_bodies().values()},
     "Marker": {"marker_id": None, "color": None, "note": None, "updated_at": None},
     "SchemaTrial": {"json_schema": SCHEMA, "sample_data": FOUND},
     "StopState": {

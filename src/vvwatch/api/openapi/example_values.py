@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vvwatch.providers.registry import EXAMPLE, load_bodies
+
 _ID: Final = "01k5nq8x3ftg6w9b2c4d7e8h0j"
 _MOMENT: Final = "2026-09-21T14:13:20.000Z"
 _KEY: Final = "sk_live_" + "0123456789abcdef" * 3
@@ -16,7 +18,9 @@ SCHEMA: Final = {"type": "object", "properties": {"subject": {"type": "string"}}
 """The schema of the prompt in the story."""
 FOUND: Final = {"subject": "a clapperboard"}
 """What it found."""
-_URI: Final = "s3://studio-rushes/dailies/a.mp4"
+_ADDRESS: Final = EXAMPLE.addresses(load_bodies()[EXAMPLE.kind].example)[0]
+_URI: Final = _ADDRESS.of("dailies/a.mp4")
+_DELIVERED: Final = _ADDRESS.of("results/run.json")
 
 
 def example_id(prefix: str) -> str:
@@ -54,6 +58,7 @@ NULL_ENDINGS: Final = ("error", "_hint", "failure", "error_code", "absent_since"
 """How the names of fields end that are null while all is well."""
 
 VALUES: Final[Mapping[str, Any]] = {
+    **{name: value for each in load_bodies().values() for name, value in each.values.items()},
     "Processor.models": ["gpt-*"],
     "Processor.name": "gpt",
     "Processor.type": "openai",
@@ -75,16 +80,12 @@ VALUES: Final[Mapping[str, Any]] = {
     "api_key": _KEY,
     "attempt_id": f"{example_id('del')}-1",
     "attempts": 1,
-    "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
-    "bucket": "studio-rushes",
     "bytes_transferred": 7_340_032,
-    "client_id": "00000000-0000-0000-0000-000000000002",
     "code": "validation_error",
     "automation_status": "active",
     "audio_segmentation_type": "content_aware",
     "complete": True,
     "conclusion": "it was imported, processed and exported",
-    "container": "rushes",
     "content_type": "video/mp4",
     "content_preview": "a clapperboard",
     "count": 1,
@@ -93,7 +94,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "description": "What was shot today",
     "destination_connector_id": example_id("conn"),
     "destination_subpath": "results",
-    "destination_uri": "s3://studio-rushes/results/run.json",
+    "destination_uri": _DELIVERED,
     "detail": "mp4",
     "details": {},
     "download_url": "https://files.example.com/a.mp4",
@@ -193,13 +194,11 @@ VALUES: Final[Mapping[str, Any]] = {
     "prompt_type": "segment",
     "prompt_version": 1,
     "proof": True,
-    "provider": "s3",
+    "provider": EXAMPLE.kind,
     "purpose": "field_extraction",
-    "queue": "https://sqs.eu-central-1.amazonaws.com/123456789012/rushes",
     "queue_status": "succeeded",
     "processor_id": "gpt",
     "reason": "quiet",
-    "region": "eu-central-1",
     "remark": "",
     "reset_at": 1_790_000_040,
     "response_body": "ok",
@@ -228,11 +227,9 @@ VALUES: Final[Mapping[str, Any]] = {
     "status": "completed",
     "status_url": f"/api/v2/prompt-runs/{example_id('run')}",
     "status_code": 200,
-    "storage_account": "studiorushes",
     "subject": "listing",
     "success": True,
     "summary_id": "2026-09",
-    "tenant_id": "00000000-0000-0000-0000-000000000001",
     "text_content": "a clapperboard",
     "timestamp": _MOMENT,
     "title": "a",
@@ -296,7 +293,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "ExportAutomation.status": "active",
     "ExportPart.download_url": f"/api/v2/exports/{example_id('exp')}/download",
     "Export.download_url": None,
-    "Export.gcs_uri": "s3://studio-rushes/results/run.json",
+    "Export.gcs_uri": _DELIVERED,
     "MetricType.type": "media_processed",
     "Export.automation_id": example_id("auto"),
     "FailedFile.error": "moov atom not found",

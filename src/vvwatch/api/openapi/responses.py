@@ -74,7 +74,9 @@ CODES: Final[Mapping[str, Refusal]] = {
         "the server's [api] requests_per_minute and requests_per_hour set the limits of each key",
         12,
     ),
-    "access_denied": Refusal(502, "the store denies access to this identity", "grant it s3:ListBucket"),
+    "access_denied": Refusal(
+        502, "the store denies access to this identity", "grant it the permission to list"
+    ),
     "storage_error": Refusal(502, "object storage rejected or failed the request"),
     "store_unavailable": Refusal(503, "the database is unavailable", "", 5),
     "storage_unavailable": Refusal(503, "the store does not answer", "", 5),

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from inspect import getdoc
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from vvwatch.api.http.wire import Body, Resource
+from vvwatch.api.http.wire import Resource
+from vvwatch.providers.bodies import EventsBody
 from vvwatch.providers.registry import PROVIDERS
 
-_MAX_SECONDS: Final = 366 * 86_400.0
 _QUEUES: Final = {kind: each.queues for kind, each in PROVIDERS.items() if each.queues is not None}
 
-Seconds = Annotated[float, Field(ge=1, le=_MAX_SECONDS)]
+
+def _join_words(words: list[str], last: str) -> str:
+    return last.join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
-class EventsBody(Body):
-    """The event queue: the URL of an SQS queue, `projects/P/subscriptions/S` for Pub/Sub, or the URL of a storage queue
-    that Event Grid fills.
-
-    `exclusive`: no one else reads it, and irrelevant messages are deleted; `shared`: they are left to others. While the
-    queue works, a full scan runs every `sweep_seconds`; an object that it finds counts as missed after `late_seconds`.
-    """
-
-    queue: Annotated[str, Field(min_length=1, max_length=1024)]
-    mode: Literal["exclusive", "shared"] = "exclusive"
-    sweep_seconds: Seconds = 3600.0
-    late_seconds: Annotated[float, Field(ge=0, le=_MAX_SECONDS)] = 60.0
+_KINDS_OF_QUEUES: Final = _join_words([each.what for each in _QUEUES.values()], ", or ")
+EventsBody.__doc__ = f"The event queue: {_KINDS_OF_QUEUES}.\n\n{getdoc(EventsBody)}"
 
 
 class Events(Resource):
@@ -60,7 +53,10 @@ def to_stored_events(
     queues = _QUEUES.get(provider)
     if queues is None:
         raise _invalid_field(
-            (), f"belong to connectors of {_join_words(list(_QUEUES))}", "", "a local folder needs no queue"
+            (),
+            f"belong to connectors of {_join_words(list(_QUEUES), ' and ')}",
+            "",
+            "a local folder needs no queue",
         )
     try:
         queue = TypeAdapter[str](queues.name).validate_python(body.queue)
@@ -80,10 +76,6 @@ def _is_allowed(queue: str, hosts: re.Pattern[str], store_host: str) -> bool:
     host = parts.hostname or ""
     own = parts.scheme == "https" and _port(queue) == 443 and hosts.fullmatch(host)
     return bool(own) or host == store_host
-
-
-def _join_words(words: list[str]) -> str:
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _port(url: str) -> int | None:

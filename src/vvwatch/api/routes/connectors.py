@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
-from fastapi import Form, Response, UploadFile
+from fastapi import Form, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
 
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import require, resource_router
@@ -21,17 +22,16 @@ from vvwatch.api.http.idempotency import Idempotent, Once
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.browsing import BrowseBody, CloudFile, browse
 from vvwatch.api.routes.connector_bodies import (
+    BODIES,
     CREDENTIALS,
-    MAX_FILE_BYTES,
-    AzureConnectorBody,
+    Connector,
     ConnectorChanges,
-    GcsConnectorForm,
     LocalConnectorBody,
-    NewConnector,
-    S3ConnectorBody,
+    reveal,
     secrets_in,
+    to_response,
 )
-from vvwatch.api.routes.connector_events import Events, EventsBody, to_events, to_stored_events
+from vvwatch.api.routes.connector_events import to_stored_events
 from vvwatch.core.keys import Scope
 from vvwatch.errors import (
     Conflict,
@@ -41,7 +41,14 @@ from vvwatch.errors import (
     StoreError,
     VvwatchError,
 )
-from vvwatch.providers.gcs.credentials import validate_credentials
+from vvwatch.providers.bodies import (
+    MAX_FILE_BYTES,
+    Bodies,
+    EventsBody,
+    NewCloudConnector,
+    NewConnector,
+)
+from vvwatch.providers.registry import PROVIDERS
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db import sealing
@@ -55,36 +62,6 @@ router = resource_router("connectors")
 _EVERYTHING: Final = BrowseBody()
 _MAX_TEST_SECONDS: Final = 45.0  # clients give up after a minute
 _TESTED: Final = frozenset({"credentials", "export_base_path", "scopes", "status"})
-
-
-class Connector(Resource):
-    """A connector. Credentials are never shown; fields of other providers are null.
-
-    `node` names the only node that reaches it, null if all do. `events` is the event queue, null if only listings find
-    changes.
-    """
-
-    connector_id: str
-    name: str
-    provider: str
-    status: str
-    scopes: list[str]
-    import_mode: str
-    export_base_path: str | None
-    path: str | None
-    bucket: str | None
-    region: str | None
-    storage_account: str | None
-    container: str | None
-    gcp_project_id: str | None
-    node: str | None
-    events: Events | None
-    declared: bool
-    created_at: str | None
-    updated_at: str | None
-    last_tested_at: str | None
-    last_test_result: str | None
-    last_test_error: str | None
 
 
 class TestResult(Resource):
@@ -101,23 +78,6 @@ class Deleted(Resource):
     message: str
 
 
-def to_response(row: ConnectorRow) -> Connector:
-    """Return the connector as a response."""
-    place = row.settings
-    return Connector.of(
-        row,
-        connector_id=row.id,
-        path=place.get("root"),
-        bucket=place.get("bucket"),
-        region=place.get("region"),
-        storage_account=place.get("storage_account"),
-        container=place.get("container"),
-        gcp_project_id=place.get("project"),
-        node=row.node or None,
-        events=to_events(row.events),
-    )
-
-
 @router.post(
     "/connectors/local",
     status_code=201,
@@ -132,31 +92,27 @@ async def create_local_connector(context: Context, once: Idempotent, body: Local
     return await _create_connector(context, once, _to_spec(body, "local", location, node=node))
 
 
-@router.post("/connectors/s3", status_code=201, response_model=Connector, **require(Scope.WRITE))
-async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
-    """Create a connector for an S3 bucket and test it. It is created even if the test fails."""
-    spec = _to_spec(body, "s3", body.location(), events=_check_events(context, body.events, "s3"))
-    return await _create_connector(context, once, spec, json.dumps(body.credentials()))
+def _add_cloud_route(kind: str, bodies: Bodies) -> None:
+    """Add the route that creates connectors of a provider."""
+
+    async def create(context: Context, once: Idempotent, body: NewCloudConnector) -> Response:
+        credentials = await _read_credentials(context, kind, body)
+        spec = _to_spec(body, kind, body.location(), events=_check_events(context, body.events, kind))
+        return await _create_connector(context, once, spec, credentials)
+
+    is_form = bodies.new.media_type != "application/json"
+    sent = Annotated[bodies.new, Form(media_type=bodies.new.media_type)] if is_form else bodies.new
+    create.__annotations__["body"] = sent
+    create.__name__ = f"create_{kind}_connector"
+    create.__doc__ = (
+        f"Create a connector for {bodies.what} and test it. It is created even if the test fails."
+    )
+    options = require(Scope.WRITE)
+    router.post(f"/connectors/{kind}", status_code=201, response_model=Connector, **options)(create)
 
 
-@router.post("/connectors/azure", status_code=201, response_model=Connector, **require(Scope.WRITE))
-async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
-    """Create a connector for an Azure container and test it. It is created even if the test fails."""
-    spec = _to_spec(body, "azure", body.location(), events=_check_events(context, body.events, "azure"))
-    return await _create_connector(context, once, spec, json.dumps(body.credentials()))
-
-
-@router.post("/connectors/gcs", status_code=201, response_model=Connector, **require(Scope.WRITE))
-async def create_gcs_connector(
-    context: Context,
-    once: Idempotent,
-    form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")],
-) -> Response:
-    """Create a connector for a Google Cloud Storage bucket and test it. It is created even if the test fails."""
-    text = await _read_text(form.credentials_file)
-    account = await _check_service_account(context, "credentials_file", text)
-    spec = _to_spec(form, "gcs", form.location(), events=_check_events(context, form.events, "gcs"))
-    return await _create_connector(context, once, spec, account)
+for _kind, _bodies in BODIES.items():
+    _add_cloud_route(_kind, _bodies)
 
 
 def _to_spec(
@@ -197,22 +153,33 @@ async def _create_connector(
     return await once.followed(made, then)
 
 
-async def _read_text(file: UploadFile) -> str:
-    """Return the text of an uploaded file; raises RequestValidationError if it is empty, too large or binary."""
-    data = await file.read(MAX_FILE_BYTES + 1)
+async def _read_credentials(context: ApiContext, kind: str, body: NewCloudConnector) -> str:
+    """Return the checked credentials of a new connector; raises RequestValidationError."""
+    sent = {field: await _reveal_field(field, getattr(body, field)) for field in body.secrets}
+    for field, name in body.secrets.items():
+        if not name:
+            return await _check_credentials(context, kind, field, sent[field])
+    return json.dumps({body.secrets[field]: text for field, text in sent.items()})
+
+
+async def _reveal_field(field: str, value: Any) -> str:
+    """Return a credential in clear; raises RequestValidationError for a file that is empty, too large or binary."""
+    if not isinstance(value, UploadFile):
+        return reveal(value)
+    data = await value.read(MAX_FILE_BYTES + 1)
     if not 0 < len(data) <= MAX_FILE_BYTES:
-        raise _invalid_field("credentials_file", "is empty or too large", f"1 to {MAX_FILE_BYTES:,} bytes")
+        raise _invalid_field(field, "is empty or too large", f"1 to {MAX_FILE_BYTES:,} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _invalid_field("credentials_file", "is not UTF-8 text") from None
+        raise _invalid_field(field, "is not UTF-8 text") from None
 
 
-async def _check_service_account(context: ApiContext, field: str, text: str) -> str:
+async def _check_credentials(context: ApiContext, kind: str, field: str, text: str) -> str:
     """Return the checked credentials; raises RequestValidationError, which shows nothing of them."""
+    check, host = PROVIDERS[kind].check_credentials, context.settings.store_hosts.get(kind, "")
     try:
-        token_host = context.settings.store_hosts.get("gcs", "")
-        return await anyio.to_thread.run_sync(lambda: validate_credentials(text, token_host=token_host))
+        return await anyio.to_thread.run_sync(lambda: check(text, host=host))
     except InvalidInput as error:
         raise _invalid_field(field, error.message, hint=error.hint) from None
 
@@ -263,13 +230,14 @@ async def change_connector(
     """Change a connector that was created over the API."""
     found = await context.database.read(connector_changes.require_editable, connector_id)
     _require_own(body, found.provider)
-    account = secrets_in(body, "gcs").get("credentials_json")
-    if account is not None:
-        account = await _check_service_account(context, "credentials_json", account)
+    secrets = secrets_in(body, found.provider)
+    if "" in secrets:
+        [field] = [field for field, (kind, _) in CREDENTIALS.items() if kind == found.provider]
+        secrets[""] = await _check_credentials(context, found.provider, field, secrets[""])
     events = _check_events(context, body.events, found.provider)
     audited.details["fields"] = sorted(body.model_fields_set)
     changes, row = await audited.write(
-        lambda tx: _apply_changes(tx, context.box, connector_id, body, account, events)
+        lambda tx: _apply_changes(tx, context.box, connector_id, body, secrets, events)
     )
     return to_response(
         await _run_test(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row
@@ -290,7 +258,7 @@ def _apply_changes(
     box: SecretBox,
     connector_id: str,
     body: ConnectorChanges,
-    account: str | None,
+    secrets: dict[str, str],
     events: dict[str, Any] | None,
 ) -> tuple[frozenset[str], ConnectorRow]:
     """Change the row; return the changed columns and the row."""
@@ -302,7 +270,7 @@ def _apply_changes(
         changes["scopes"] = list(dict.fromkeys(changes["scopes"]))
     if changes.get("status") == "active":
         changes["status"] = "testing"
-    text = account or _merge_credentials(box, row, secrets_in(body, row.provider))
+    text = secrets.get("") or _merge_credentials(box, row, secrets)
     if text is not None:
         settings = {name: value for name, value in row.settings.items() if name != "ambient"}
         changes |= {"credentials": sealing.seal(tx, box, text), "settings": settings}

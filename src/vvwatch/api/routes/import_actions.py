@@ -14,11 +14,11 @@ from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource
 from vvwatch.api.routes.attachments import require_addresses
 from vvwatch.api.routes.automations import check_prefix
-from vvwatch.api.routes.connector_bodies import ImportMode
 from vvwatch.api.routes.import_jobs import ImportJob, to_response
 from vvwatch.api.routes.left_out import LeftOutBody
 from vvwatch.core.keys import Scope
 from vvwatch.options.fields import KeyPrefix, Pattern
+from vvwatch.options.tables import ImportMode
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
 from vvwatch.store.imports.imports import ATTACHMENTS

@@ -22,6 +22,7 @@ from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject, media_type
 from vvwatch.core.uploads import FORMATS
 from vvwatch.errors import InvalidInput, ObjectNotFound
+from vvwatch.providers.registry import PROVIDERS
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import import_object, one_time
@@ -32,7 +33,7 @@ router = resource_router("videos")
 
 
 class VideoBody(Body):
-    """An object: s3://bucket/key, gs://bucket/key, https://ACCOUNT.blob.core.windows.net/container/key, file:///path.
+    __doc__ = f"""An object: {", ".join(each.uri for each in PROVIDERS.values())}.
 
     Without `source_connector_id`, the oldest import connector that reaches it is used.
     """

@@ -13,6 +13,7 @@ from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
 from vvwatch.errors import InvalidInput, VvwatchError
 from vvwatch.ports import Storage
+from vvwatch.providers.registry import EXAMPLE
 from vvwatch.store.catalog import catalog
 from vvwatch.store.models.catalog import Connector
 
@@ -36,7 +37,7 @@ async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[Connector, st
     if not found:
         hint = "`vvwatch status` shows the watched locations"
         if uri.startswith(("/", "file:")):
-            hint += "; give cloud objects by URI, as s3://BUCKET/KEY"
+            hint += f"; give cloud objects by URI, as {EXAMPLE.uri}"
         raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
     return found
 

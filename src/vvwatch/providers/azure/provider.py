@@ -21,6 +21,7 @@ from vvwatch.providers.provider import Access, Provider, Queues, pick
 if TYPE_CHECKING:
     from vvwatch.ports import EventQueue, Storage
     from vvwatch.providers.azure.client import AzureAccountKey, AzureClientSecret, AzureLocation
+    from vvwatch.providers.bodies import Bodies
     from vvwatch.providers.spool import Spool
 
 
@@ -52,16 +53,25 @@ def _open_queue(events: Mapping[str, Any], access: Access) -> EventQueue:
     return StorageQueue(events["queue"], *_read_access(access))
 
 
+def _load_bodies() -> Bodies:
+    from vvwatch.providers.azure.bodies import BODIES  # noqa: PLC0415
+
+    return BODIES
+
+
 AZURE: Final = Provider(
     kind="azure",
+    uri="https://ACCOUNT.blob.core.windows.net/container/key",
     table=AzureConnector,
     defaults=AzureDefaults,
     addresses=_list_addresses,
     listed_at_once=5_000,  # List Blobs
     open_storage=_open_storage,
+    bodies=_load_bodies,
     queues=Queues(
         name=QueueUrl,
         example=QUEUE_EXAMPLE,
+        what="the URL of a storage queue that Event Grid fills",
         hosts=re.compile(r"[a-z0-9]{3,24}\.queue\.core\.windows\.net"),
         open=_open_queue,
     ),

@@ -12,6 +12,7 @@ from vvwatch.providers.provider import Access, Provider, Queues, pick
 
 if TYPE_CHECKING:
     from vvwatch.ports import EventQueue, Storage
+    from vvwatch.providers.bodies import Bodies
     from vvwatch.providers.spool import Spool
 
 
@@ -35,14 +36,27 @@ def _check_credentials(text: str, *, any_host: bool = False, host: str = "") -> 
     return validate_credentials(text, any_token_uri=any_host, token_host=host)
 
 
+def _load_bodies() -> Bodies:
+    from vvwatch.providers.gcs.bodies import BODIES  # noqa: PLC0415
+
+    return BODIES
+
+
 GCS: Final = Provider(
     kind="gcs",
+    uri="gs://bucket/key",
     table=GcsConnector,
     defaults=GcsDefaults,
     addresses=lambda location: bucket_addresses("gs", location),
     listed_at_once=1_000,  # objects.list
     open_storage=_open_storage,
-    queues=Queues(name=Subscription, example=QUEUE_EXAMPLE, open=_open_queue),
+    bodies=_load_bodies,
+    queues=Queues(
+        name=Subscription,
+        example=QUEUE_EXAMPLE,
+        what="`projects/P/subscriptions/S` for Pub/Sub",
+        open=_open_queue,
+    ),
     check_credentials=_check_credentials,
     credentials_key="credentials_file",
 )

@@ -21,6 +21,7 @@ def _open_storage(access: Access, _spool: Spool, roots: tuple[Path, ...]) -> Sto
 
 LOCAL: Final = Provider(
     kind="local",
+    uri="file:///path",
     table=LocalConnector,
     addresses=lambda _location: (),
     open_storage=_open_storage,

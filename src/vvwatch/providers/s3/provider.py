@@ -14,6 +14,7 @@ from vvwatch.providers.s3.settings import QUEUE_EXAMPLE, QueueUrl, S3Connector, 
 
 if TYPE_CHECKING:
     from vvwatch.ports import EventQueue, Storage
+    from vvwatch.providers.bodies import Bodies
     from vvwatch.providers.s3.client import S3Credentials, S3Location
     from vvwatch.providers.spool import Spool
 
@@ -37,16 +38,25 @@ def _open_queue(events: Mapping[str, Any], access: Access) -> EventQueue:
     return SqsQueue(events["queue"], *_read_access(access))
 
 
+def _load_bodies() -> Bodies:
+    from vvwatch.providers.s3.bodies import BODIES  # noqa: PLC0415
+
+    return BODIES
+
+
 S3: Final = Provider(
     kind="s3",
+    uri="s3://bucket/key",
     table=S3Connector,
     defaults=S3Defaults,
     addresses=lambda location: bucket_addresses("s3", location),
     listed_at_once=1_000,  # ListObjectsV2
     open_storage=_open_storage,
+    bodies=_load_bodies,
     queues=Queues(
         name=QueueUrl,
         example=QUEUE_EXAMPLE,
+        what="the URL of an SQS queue",
         hosts=re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"),
         open=_open_queue,
     ),

@@ -12,12 +12,12 @@ connectors = sa.Table(
     metadata,
     identifier(),
     text("name"),
-    text("provider"),  # local s3 gcs azure
+    text("provider"),  # a kind in providers/registry.py
     text("status", "active"),  # active testing failed disabled deleted
     document("scopes"),  # list of import, export
     text("import_mode", "all"),  # all new_only
     Column("export_base_path", Text),
-    document("settings"),  # the provider's location; local: {"root": "/abs/path"}, s3: {"bucket": "…", …}
+    document("settings"),  # the provider's location; {"root": "/abs/path"}, {"bucket": "…", …}
     text("node"),  # the only node that reaches it; empty: every one does
     document(
         "events"

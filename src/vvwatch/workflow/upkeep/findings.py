@@ -35,7 +35,7 @@ _COMPATIBILITY: Final = "see the store's entry in docs/compatibility.md"
 _LARGE_WAL_BYTES: Final = 256 << 20
 _SKEW_NOTED_SECONDS: Final = 60.0
 _SKEW_REFUSED_SECONDS: Final = 900.0
-"""Stores reject requests signed further off than this (S3, Azure: 15 minutes)."""
+"""Stores reject requests signed further off than this (15 minutes)."""
 _LATE: Final = (2, 300.0)
 _FAR_TOO_LATE: Final = (5, 3600.0)
 _SOURCE_STATES: Final = {"degraded": "warning", "failed": "problem"}
