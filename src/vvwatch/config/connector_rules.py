@@ -78,7 +78,8 @@ def _check_cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Itera
     keys = ("credentials", "endpoint_url", *(key for way in connector.ways for key in way.keys))
     if all(checked.sound((*loc, key)) for key in keys):
         yield from _check_credentials(checked, loc, connector)
-        yield from _check_encryption(checked, loc, connector)
+        for fault in connector.find_faults(_endpoint_of(checked, connector)):
+            yield fault._replace(loc=(*loc, *fault.loc))
 
 
 def _check_queues(checked: Checked) -> Iterator[Finding]:
@@ -93,12 +94,6 @@ def _check_queues(checked: Checked) -> Iterator[Finding]:
         if other != name and "exclusive" in (events.mode, others.mode):
             hint = 'give each a queue of its own, or both mode = "shared"'
             yield Finding((*loc, "queue"), f"is the queue of the connector {other!r} as well", hint=hint)
-
-
-def _check_encryption(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
-    """Refuse what would be sent in clear."""
-    if why := connector.why_insecure(_endpoint_of(checked, connector)):
-        yield Finding((*loc, "endpoint_url"), *why)
 
 
 def _endpoint_of(checked: Checked, connector: CloudConnector) -> str:

@@ -6,7 +6,7 @@ the value, which may be a misplaced secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +27,7 @@ from vvwatch.options.fields import (
     match_pattern,
     refuse,
 )
+from vvwatch.options.findings import Finding
 from vvwatch.options.secrets import Why, check_secret, secret_keys
 from vvwatch.options.tables import ImportMode, Scope, Table, TableKind, TypedTable
 
@@ -156,6 +157,6 @@ class CloudConnector(Connector):
         """Return whether the store at `endpoint_url` is asked without credentials."""
         return False
 
-    def why_insecure(self, endpoint_url: str) -> tuple[str, str, str] | None:  # noqa: ARG002  # as above
-        """Return what would be sent in clear to `endpoint_url`, what is allowed, and a hint; None for nothing."""
-        return None
+    def find_faults(self, endpoint_url: str) -> Iterator[Finding]:  # noqa: ARG002  # as above
+        """Yield the faults of sound keys that do not fit together, at keys of this table; it uses `endpoint_url`."""
+        yield from ()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from vvwatch.core.locations import Address
 from vvwatch.options.fields import AbsolutePath, Endpoint, VariableName, match_pattern
+from vvwatch.options.findings import Finding
 from vvwatch.options.secrets import Why, check_secret, secret_keys
 from vvwatch.providers.settings import LEAVE_OUT, SERVICE, CloudConnector, Events, StoreDefaults, Way
 
@@ -97,15 +99,11 @@ class AzureConnector(CloudConnector):
     account_key_file: str | None = None
     account_key_env: VariableName | None = None
 
-    def why_insecure(self, endpoint_url: str) -> tuple[str, str, str] | None:
+    def find_faults(self, endpoint_url: str) -> Iterator[Finding]:
         """Require https for tokens, which are as good as passwords while they last."""
-        if not endpoint_url.startswith("http://") or self.given(secret_keys("account_key")):
-            return None
-        return (
-            "would be asked with a token in clear",
-            "https://…",
-            "over http only an account key can be used",
-        )
+        if endpoint_url.startswith("http://") and not self.given(secret_keys("account_key")):
+            what, hint = "would be asked with a token in clear", "over http only an account key can be used"
+            yield Finding(("endpoint_url",), what, "https://…", hint)
 
 
 class AzureDefaults(StoreDefaults):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from vvwatch.options.fields import VariableName, match_pattern
+from vvwatch.options.fields import VariableName, match_pattern, refuse
+from vvwatch.options.findings import Finding, did_you_mean, join_names
 from vvwatch.providers.settings import (
     LEAVE_OUT,
     SERVICE,
@@ -45,6 +47,22 @@ AccessKeyId = Annotated[
         r"[!-+.0-~-]{1,128}", "is no id of an access key", "1 to 128 printable characters but / , and spaces"
     ),
 ]
+PRESETS: Final = {
+    "backblaze": "https://s3.{region}.backblazeb2.com",
+    "digitalocean": "https://{region}.digitaloceanspaces.com",
+    "scaleway": "https://s3.{region}.scw.cloud",
+    "wasabi": "https://s3.{region}.wasabisys.com",
+}
+"""Compatible stores, and their endpoints."""
+
+
+def _check_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise refuse(f"{name!r} is not one of them", join_names(PRESETS), did_you_mean(name, PRESETS))
+    return name
+
+
+Preset = Annotated[str, AfterValidator(_check_preset)]
 QUEUE_EXAMPLE = "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
 QueueUrl = Annotated[
     str,
@@ -64,7 +82,7 @@ class S3Events(Events):
 
 
 class S3Connector(CloudConnector):
-    """A bucket of S3, or of a compatible store at `endpoint_url`."""
+    """A bucket of S3, or of a compatible store: the one of a `preset`, or the one at `endpoint_url`."""
 
     required = ("type", "bucket")
     ways = (Way(("access_key_id",), ("secret_access_key",), ("session_token",)),)
@@ -73,6 +91,7 @@ class S3Connector(CloudConnector):
     events: S3Events | None = None
     bucket: Bucket = ""
     region: Region = "us-east-1"
+    preset: Preset | None = None
     path_style: bool = False
     requester_pays: bool = False
     access_key_id: AccessKeyId | None = Field(default=None, repr=False)
@@ -80,6 +99,21 @@ class S3Connector(CloudConnector):
     secret_access_key_env: VariableName | None = None
     session_token_file: str | None = None
     session_token_env: VariableName | None = None
+
+    @property
+    def location(self) -> dict[str, Any]:
+        """Where the objects are, as the database keeps it: a preset as its endpoint."""
+        given = super().location
+        preset = given.pop("preset", None)
+        return given | ({"endpoint_url": PRESETS[preset].format(region=self.region)} if preset else {})
+
+    def find_faults(self, endpoint_url: str) -> Iterator[Finding]:  # noqa: ARG002  # a preset has its own
+        """Require what a preset needs."""
+        if self.preset and self.endpoint_url:
+            yield Finding(("preset",), "stands beside endpoint_url", hint="keep one of the two")
+        if self.preset and "region" not in self.model_fields_set:
+            hint = f"it becomes part of the address, {PRESETS[self.preset].format(region='REGION')}"
+            yield Finding(("region",), "is required", hint=hint)
 
 
 class S3Defaults(StoreDefaults):
