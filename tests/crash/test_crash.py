@@ -58,7 +58,7 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "deliveries.undo_attempt",  # of a machine that cannot send
     "exports.fail",
     "exports.retry",
-    "fetching.note_fetched",  # of files of other hosts: test_attachments dies at it
+    "attachments.note_fetched",  # of files of other hosts: test_attachments dies at it
     "imports.retry_file",
     "ledger.record_observations",
     "one_time.begin",  # of jobs that a person asks for: test_one_time dies at these

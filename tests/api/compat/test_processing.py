@@ -13,6 +13,7 @@ from tests.store.footage import led, shot, told
 from vvwatch.core.imports import ImportStatus
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.imports import imports
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import import_jobs, media, prompt_runs
 
@@ -39,7 +40,7 @@ async def importing(database: Database, **values: Any) -> str:
 async def import_ended(database: Database) -> None:
     def end(tx: Tx) -> None:
         tx.execute(sa.update(media).values(import_job_id="job_1"))
-        job = tx.require(import_jobs, "import_job", "job_1")
+        job = imports.get(tx, "job_1")
         tx.update(
             import_jobs, "job_1", status=ImportStatus.COMPLETED, run_id=runs.start_after_import(tx, job)
         )

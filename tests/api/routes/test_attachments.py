@@ -26,7 +26,7 @@ from vvwatch.senders.guard import Guard
 from vvwatch.store.admin import invariants
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database
-from vvwatch.store.imports import fetching
+from vvwatch.store.imports import attachments as attachment_store
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import import_files, media
 from vvwatch.telemetry import Telemetry
@@ -250,7 +250,7 @@ async def test_a_crash_begins_again_and_doubles_nothing(
         if place == "on the way":
             dying.setattr("vvwatch.providers.local.uploads.Arriving.become", dies)
         elif place == "before its row says so":
-            dying.setattr(fetching, "note_fetched", dies)
+            dying.setattr(attachment_store, "note_fetched", dies)
         else:
             dying.setattr(Imports, "_probed", dies_late)
         if place == "after its row says so":
@@ -274,7 +274,7 @@ async def test_a_crash_begins_again_and_doubles_nothing(
 async def test_a_file_is_imported_by_itself_when_it_is_here(
     near: Api, host: FileHost, work: Imports, database: Database
 ) -> None:
-    """With the rank of its fetching, and as the same attempt."""
+    """With the rank of its attachments, and as the same attempt."""
     job = await near.post(PATH, wanted(host, "/a.mp4"), status=202)
     [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
     await work.file(piece)
@@ -395,7 +395,7 @@ async def test_a_repetition_fetches_nothing_twice(near: Api, host: FileHost, dat
 
 def test_what_a_file_is_called_comes_from_wherever_it_is_told() -> None:
     def name(url: str, told_type: str = "", **given: str) -> str | None:
-        return fetching.choose_file_name(fetching.Attachment("1", url, **given), told_type)
+        return attachment_store.choose_file_name(attachment_store.Attachment("1", url, **given), told_type)
 
     assert name("https://x/a%20b.mp4?c=d") == "a b.mp4"
     assert name("https://x/a", file_name="b.mov") == "b.mov"

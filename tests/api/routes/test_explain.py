@@ -17,7 +17,9 @@ from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.typed import model_of
 from vvwatch.store.imports import imports, unreadable
+from vvwatch.store.models.imports import ImportFile
 from vvwatch.store.schema import import_files, objects
 from vvwatch.store.watching import automations, ledger, windows
 
@@ -64,7 +66,8 @@ async def test_a_file_that_is_tried_again_by_itself_says_when(
     api: Api, story: Story, database: Database
 ) -> None:
     def record(tx: Tx) -> None:
-        [file] = tx.all(sa.select(import_files).where(import_files.c.key == "b.mp4"))
+        [row] = tx.all(sa.select(import_files).where(import_files.c.key == "b.mp4"))
+        file = model_of(ImportFile, row)
         for _ in range(3):
             unreadable.record_failure(tx, imports.get(tx, story.job_id), file, Patience(15.0, 3_600.0))
 

@@ -26,8 +26,8 @@ from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.idempotency import Answer, Claim
 from vvwatch.store.delivery import webhooks
 from vvwatch.store.delivery.webhooks import WebhookSpec
-from vvwatch.store.imports import fetching
-from vvwatch.store.imports.fetching import Attachment
+from vvwatch.store.imports import attachments
+from vvwatch.store.imports.attachments import Attachment
 from vvwatch.store.schema import connectors, tables_of
 from vvwatch.store.schema import receipts as receipts_table
 
@@ -42,7 +42,7 @@ SEALERS = {  # where something is sealed; whatever comes here must be in reseali
     "daemon/declaring.py",
     "daemon/planning.py",  # in memory alone
     "store/catalog/settings.py",
-    "store/imports/fetching.py",
+    "store/imports/attachments.py",
     "store/db/idempotency.py",
     "store/db/sealing.py",
     "store/delivery/webhooks.py",
@@ -57,7 +57,7 @@ def furnish(tx: Tx, box: SecretBox) -> None:
     tx.update(connectors, "conn_in", credentials=sealing.seal(tx, box, "{}"))
     idempotency.run_once(tx, box, Claim("a", "b"), lambda _: None, lambda _: Answer(200, "{}"))
     attachment = Attachment("f1", "https://example.com/a.mp4", "a.mp4")
-    fetching.create(tx, box, "job_a", "idx_main", "conn_in", [(attachment, "a")])
+    attachments.create(tx, box, "job_a", "idx_main", "conn_in", [(attachment, "a")])
 
 
 def opened(tx: Tx, box: SecretBox) -> dict[str, list[str]]:
@@ -110,7 +110,7 @@ async def test_many_pages_are_sealed_anew(database: Database, monkeypatch: pytes
                 tx, box, Claim(f"c{number}", "b"), lambda _: None, lambda _: Answer(200, "{}")
             )
             attachment = Attachment("f1", "https://example.com/a.mp4", "a.mp4")
-            fetching.create(tx, box, f"job_{number}", "idx_main", "conn_in", [(attachment, "a")])
+            attachments.create(tx, box, f"job_{number}", "idx_main", "conn_in", [(attachment, "a")])
 
     await database.write(many)
     done = {each.table: each.resealed for each in await sealed_anew(database, SecretBox(RING))}

@@ -15,6 +15,7 @@ from vvwatch.ports import Kind
 from vvwatch.store.admin import deletions, invariants
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Database, Tx, requeue_overdue
+from vvwatch.store.imports import imports
 from vvwatch.store.runs import batches, course, runs
 from vvwatch.store.runs.batches import MediaSet
 from vvwatch.store.schema import import_jobs, indexes, media, prompt_runs, run_items
@@ -309,7 +310,7 @@ async def test_a_run_waits_for_its_import(database: Database, clock: FakeClock) 
     await database.write(lambda tx: tx.execute(made))
 
     def end(tx: Tx) -> str | None:
-        job = tx.require(import_jobs, "import_job", "job_1")
+        job = imports.get(tx, "job_1")
         assert (job.run_id, job.execution_status) == (run_id, "pending")
         return runs.start_after_import(tx, job)
 

@@ -25,6 +25,7 @@ from vvwatch.store.db.database import Database, requeue_overdue
 from vvwatch.store.imports import cancellation, imports, one_time
 from vvwatch.store.imports.imports import FileOutcome
 from vvwatch.store.imports.one_time import OneTimeSpec
+from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import events, import_files, import_jobs, media, objects, prompt_runs
 from vvwatch.store.watching import automations, ledger, windows
@@ -116,7 +117,7 @@ async def asked(database: Database, **wanted: Any) -> str:
     return str(row.id)
 
 
-async def listed(database: Database, listing: OneTimeImports, **wanted: Any) -> sa.Row[Any]:
+async def listed(database: Database, listing: OneTimeImports, **wanted: Any) -> ImportJob:
     job_id = await asked(database, **wanted)
     [job] = jobs_of(database).take(Kind.IMPORT_JOB)
     await listing.advance(job)
@@ -128,7 +129,7 @@ async def resume(database: Database) -> None:
     await database.write(partial(automations.pause_import, paused=False), "idx_main")
 
 
-async def row_of(database: Database, job_id: str) -> sa.Row[Any]:
+async def row_of(database: Database, job_id: str) -> ImportJob:
     return await database.read(imports.get, job_id)
 
 
@@ -524,7 +525,7 @@ async def passing(clock: FakeClock, seconds: float = 1.0) -> None:
         clock.advance(seconds)
 
 
-async def settled(database: Database, clock: FakeClock, telemetry: Telemetry, folder: Folder) -> sa.Row[Any]:
+async def settled(database: Database, clock: FakeClock, telemetry: Telemetry, folder: Folder) -> ImportJob:
     await database.write(lambda tx: prepare(tx, paused=True))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(passing, clock)

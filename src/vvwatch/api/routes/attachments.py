@@ -20,9 +20,9 @@ from vvwatch.core.uploads import title_of
 from vvwatch.errors import DeliveryRefused, InvalidInput
 from vvwatch.senders.guard import Guard
 from vvwatch.store.db.database import Tx
-from vvwatch.store.imports import fetching
+from vvwatch.store.imports import attachments
 from vvwatch.store.imports import job_queries as queries
-from vvwatch.store.imports.fetching import Attachment
+from vvwatch.store.imports.attachments import Attachment
 
 router = resource_router("uploads")
 
@@ -61,7 +61,7 @@ async def import_attachments(context: Context, once: Idempotent, body: Attachmen
         goes_to = find_destination(tx, body.index_id, body.index_name)
         connector = context.uploads.connector(tx)
         job_id = tx.new_id("job")
-        fetching.create(tx, context.box, job_id, goes_to.index_id, connector.id, wanted)
+        attachments.create(tx, context.box, job_id, goes_to.index_id, connector.id, wanted)
         job = import_jobs.to_response(queries.get_view(tx, job_id))
         return AttachmentsJob(**job.model_dump(), destination=goes_to)
 

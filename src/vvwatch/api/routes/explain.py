@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import Query
 
 from vvwatch.api.http.auth import extension, resource_router
@@ -27,6 +26,7 @@ from vvwatch.core.versions import is_same_version
 from vvwatch.errors import InvalidInput
 from vvwatch.store.catalog import catalog
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.runs import ItemWithRun, SegmentResult
 from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord, read_object_record
 
@@ -250,7 +250,7 @@ def _to_version(found: VersionRecord, facts: Facts) -> VersionHistory:
     )
 
 
-def _to_run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
+def _to_run(row: ItemWithRun, failed: Sequence[SegmentResult]) -> RunStep:
     stretches = [FailedStretch.of(each, segment_id=segment_id(row.id, each.ordinal)) for each in failed]
     return RunStep.of(
         row, prompt_id=row.run_prompt_id, processor=row.run_processor, failed_segments=stretches

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
-
-import sqlalchemy as sa
+from typing import Final
 
 from vvwatch.api.http.wire import to_iso
 from vvwatch.api.routes.automations import status_of
@@ -18,6 +16,8 @@ from vvwatch.core.filters import Reason, Verdict, explain_reason
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
+from vvwatch.store.models.imports import ImportFile, Trouble
+from vvwatch.store.models.runs import ItemWithRun
 from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord
 
 _UNFILLED: Final = "it is mostly unwritten holes (it is imported an hour after its last change)"
@@ -204,7 +204,7 @@ def _describe_stage(life: VersionRecord) -> str:
     return f"it waits in window {life.window.id}, due at {to_iso(life.window.due_at)}"
 
 
-def _describe_failures(item: sa.Row[Any]) -> str:
+def _describe_failures(item: ItemWithRun) -> str:
     """Return what its newest run could not process."""
     failed = item.failed_segment_count
     return f", but {failed:,} of {item.segment_count:,} segments failed" if failed else ""
@@ -217,14 +217,14 @@ def file_status(life: VersionRecord) -> str | None:
     return FileStatus.WAITING
 
 
-def _describe_file(file: sa.Row[Any]) -> str:
+def _describe_file(file: ImportFile) -> str:
     why = file.message or file.reason or "the reason is unknown"
     if file.status == FileStatus.PENDING:
         return f"import job {file.job_id} will import it" + (f" again: {why}" if file.message else "")
     return f"{file.status} by import job {file.job_id}: {why}"
 
 
-def _describe_retries(trouble: sa.Row[Any] | None) -> str:
+def _describe_retries(trouble: Trouble | None) -> str:
     if trouble is None:
         return ""
     again = f"retried {trouble.tries} times, " if trouble.tries else ""

@@ -20,7 +20,7 @@ from vvwatch.core.keys import Scope
 from vvwatch.options.fields import KeyPrefix, Pattern
 from vvwatch.options.tables import ImportMode
 from vvwatch.store.db.database import Tx
-from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
+from vvwatch.store.imports import attachments, cancellation, job_queries, one_time, retrying
 from vvwatch.store.imports.imports import ATTACHMENTS
 from vvwatch.store.imports.one_time import OneTimeSpec
 
@@ -128,7 +128,9 @@ async def retry_import_job(
 
     def retry(tx: Tx) -> ImportJob:
         _require_attachments(job_queries.get(tx, job_id).source_kind, job_id)
-        attachments.retry(tx, job_id, [fetching.seal_refreshed(tx, context.box, file) for file in refreshed])
+        attachments.retry(
+            tx, job_id, [attachments.seal_refreshed(tx, context.box, file) for file in refreshed]
+        )
         return _read_job(tx, job_id)
 
     return await once(retry)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
-import sqlalchemy as sa
 from fastapi import Query
 
 from vvwatch.api.http.auth import require, resource_router
@@ -19,6 +19,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import cancellation, job_queries
 from vvwatch.store.imports.imports import ATTACHMENTS
 from vvwatch.store.imports.job_queries import JobView
+from vvwatch.store.models import imports as rows
 
 router = resource_router("import jobs")
 
@@ -165,7 +166,7 @@ def to_response(view: JobView) -> ImportJob:
     )
 
 
-def _to_progress(job: sa.Row[Any], current_file: str | None) -> Progress:
+def _to_progress(job: rows.ImportJob, current_file: str | None) -> Progress:
     return Progress.of(
         job,
         current_file=current_file,
@@ -175,16 +176,16 @@ def _to_progress(job: sa.Row[Any], current_file: str | None) -> Progress:
     )
 
 
-def _to_execution(job: sa.Row[Any]) -> Execution:
+def _to_execution(job: rows.ImportJob) -> Execution:
     return Execution(status=job.execution_status, run_id=job.run_id, error_code=None, error=None)
 
 
-def _to_outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:
-    here, next_cursor = cut_page(rows, limit, lambda row: row.key)
+def _to_outputs(files: Sequence[rows.ImportedFile], limit: int, total: int) -> Items[ImportOutput]:
+    here, next_cursor = cut_page(files, limit, lambda row: row.key)
     return Items(items=[_to_output(row) for row in here], next_cursor=next_cursor, total=total)
 
 
-def _to_output(row: sa.Row[Any]) -> ImportOutput:
+def _to_output(row: rows.ImportedFile) -> ImportOutput:
     return ImportOutput(
         file_id=str(row.id),
         file_name=base_name(row.key),
@@ -199,16 +200,16 @@ def _to_output(row: sa.Row[Any]) -> ImportOutput:
     )
 
 
-def _to_failed_file(row: sa.Row[Any]) -> FailedFile:
+def _to_failed_file(row: rows.ListedFile) -> FailedFile:
     why = row.message or row.reason or "it could not be imported"
     return FailedFile(file_id=str(row.id), path=row.key, error=why, error_code=row.reason)
 
 
-def _to_skipped_file(row: sa.Row[Any]) -> SkippedFile:
+def _to_skipped_file(row: rows.ListedFile) -> SkippedFile:
     return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
 
 
-def _to_source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
+def _to_source_file(row: rows.ListedFile, job: rows.ImportJob) -> ImportSourceFile:
     status, reason, message = cancellation.describe_file(job, row)
     failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
     failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
@@ -279,20 +280,19 @@ async def list_import_files(
     """List the files of a job by path. Of the files that a one-time job skipped, it lists the first thousand and counts
     all.
     """
-    job, rows = await context.database.read(
+    job, files = await context.database.read(
         _read_files, job_id, decode_cursor(cursor), limit + 1, failed_only=failed_only
     )
-    here, next_cursor = cut_page(rows, limit, lambda row: row.key)
+    here, next_cursor = cut_page(files, limit, lambda row: row.key)
     total = job.failed if failed_only else job.total_files - job.unlisted
     return Items(items=[_to_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
 
 
 def _read_files(
     tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
-) -> tuple[sa.Row[Any], Any]:
+) -> tuple[rows.ImportJob, list[rows.ListedFile]]:
     job = job_queries.get(tx, job_id)
-    rows = job_queries.list_files(tx, job_id, after, limit, failed_only=failed_only)
-    return job, rows
+    return job, job_queries.list_files(tx, job_id, after, limit, failed_only=failed_only)
 
 
 @router.get("/import-jobs/{job_id}/outputs", **require(Scope.READ))
@@ -300,10 +300,10 @@ async def list_import_outputs(
     context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
 ) -> Items[ImportOutput]:
     """List the media of a job by the path of their files."""
-    rows, total = await context.database.read(_read_outputs, job_id, decode_cursor(cursor), limit + 1)
-    return _to_outputs(rows, limit, total)
+    files, total = await context.database.read(_read_outputs, job_id, decode_cursor(cursor), limit + 1)
+    return _to_outputs(files, limit, total)
 
 
-def _read_outputs(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
+def _read_outputs(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[list[rows.ImportedFile], int]:
     job = job_queries.get(tx, job_id)
     return job_queries.list_outputs(tx, job_id, after, limit), job.imported

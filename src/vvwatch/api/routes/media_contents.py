@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import Query, Request, Response
 
 from vvwatch.api.http.auth import extension, resource_router
@@ -22,7 +21,8 @@ from vvwatch.core.ranges import ByteRange, NoSuchRange, parse_range
 from vvwatch.errors import Conflict, ObjectArchived, ObjectChanged, ObjectNotFound
 from vvwatch.ports import Storage
 from vvwatch.store.catalog import catalog
-from vvwatch.store.imports import original_queries
+from vvwatch.store.imports import media_queries
+from vvwatch.store.models.imports import Media
 
 router = resource_router("videos")
 
@@ -66,7 +66,7 @@ async def get_content(
 class _Original:
     """The source object of a media row."""
 
-    def __init__(self, row: sa.Row[Any], storage: Storage) -> None:
+    def __init__(self, row: Media, storage: Storage) -> None:
         self.row = row
         self._storage = storage
         self._etag = f'"{sha256(row.version.encode()).hexdigest()[:32]}"'
@@ -74,7 +74,7 @@ class _Original:
     @classmethod
     async def of(cls, context: ApiContext, video_id: str) -> _Original:
         """Open the original. Raises NotFound, or ApiError (409, 410) if its connector is unavailable."""
-        row, connector = await context.database.read(original_queries.find_source, video_id)
+        row, connector = await context.database.read(media_queries.find_source, video_id)
         if connector is None or connector.status == catalog.DELETED:
             raise _gone_error(video_id, "its connector was deleted")
         if connector.status == catalog.DISABLED:
@@ -135,6 +135,6 @@ def _gone_error(video_id: str, why: str) -> ApiError:
     return ApiError(410, "media_gone", f"the original of video {video_id!r} is gone", why)
 
 
-def file_name(row: sa.Row[Any]) -> str:
+def file_name(row: Media) -> str:
     """Return the file name of a media row's original."""
-    return base_name(row.key) or str(row.id)
+    return base_name(row.key) or row.id

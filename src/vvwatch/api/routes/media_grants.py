@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import sqlalchemy as sa
 from fastapi import Request
 
 from vvwatch.api.http.auth import PREFIX, require, resource_router
@@ -16,7 +15,8 @@ from vvwatch.api.routes.media_contents import file_name
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.content_types import content_type
 from vvwatch.core.keys import Scope
-from vvwatch.store.imports import original_queries
+from vvwatch.store.imports import media_queries
+from vvwatch.store.models.imports import Media
 
 router = resource_router("workflow")
 
@@ -45,7 +45,7 @@ class MediaGrant(Resource):
     expires_at: str
 
 
-def create_grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> MediaGrant:
+def create_grant(request: Request, row: Media, *, run_id: str | None = None) -> MediaGrant:
     """Return a link to the original of a media row."""
     made = create_link(request, linked_origin(request), PREFIX, MEDIA, row.id)
     return MediaGrant(
@@ -75,7 +75,7 @@ async def grant_media(context: Context, request: Request, body: MediaGrantBody) 
     whole file would be mistaken for it.
     """
     wanted = body.video_id, body.run_id, body.segment_id
-    row = await context.database.read(original_queries.require_original, *wanted)
+    row = await context.database.read(media_queries.require_original, *wanted)
     if body.segment_id is not None:
         raise ApiError(404, "not_available", "a single segment cannot be downloaded", _WHOLE_FILE)
     return create_grant(request, row, run_id=body.run_id)

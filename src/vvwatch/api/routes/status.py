@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import to_iso
@@ -33,6 +31,9 @@ from vvwatch.core.keys import Scope
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.delivery import Export
+from vvwatch.store.models.imports import ImportJob
+from vvwatch.store.models.runs import Run
 from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, Window
 from vvwatch.workflow.upkeep.findings import automation_remarks, full_scan_seconds
 
@@ -147,23 +148,28 @@ def _to_under_way(found: State, settling: int) -> UnderWay:
     )
 
 
-def _job_item(row: sa.Row[Any]) -> WorkItem:
+def _job_item(row: ImportJob) -> WorkItem:
     done = row.imported + row.failed + row.skipped
     return _to_item(row, done, row.total_files, row.failed, row.automation_id)
 
 
-def _run_item(row: sa.Row[Any]) -> WorkItem:
+def _run_item(row: Run) -> WorkItem:
     done = row.completed_items + row.partial_items + row.failed_items + row.cancelled_items
     return _to_item(row, done, row.total_items, row.failed_items, None)
 
 
-def _export_item(row: sa.Row[Any]) -> WorkItem:
+def _export_item(row: Export) -> WorkItem:
     waiting = {"trouble": row.last_error, "next_try_at": to_iso(row.next_at)} if row.last_error else {}
     return _to_item(row, 0, 1, 0, row.automation_id, **waiting)
 
 
 def _to_item(
-    row: sa.Row[Any], done: int, total: int, failed: int, automation_id: str | None, **waiting: str | None
+    row: ImportJob | Run | Export,
+    done: int,
+    total: int,
+    failed: int,
+    automation_id: str | None,
+    **waiting: str | None,
 ) -> WorkItem:
     return WorkItem(
         id=row.id,

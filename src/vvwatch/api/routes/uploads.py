@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import anyio
-import sqlalchemy as sa
 from anyio import to_thread
 from fastapi import Request, Response
 from pydantic import Field
@@ -32,6 +31,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import imports, media_queries, uploads
 from vvwatch.store.imports import job_queries as queries
 from vvwatch.store.imports.imports import NewFile
+from vvwatch.store.models import imports as rows
 
 router = resource_router("uploads")
 
@@ -222,7 +222,7 @@ def _create_import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, 
 
 
 def _future_video(
-    context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str
+    context: ApiContext, file: StorageObject, media_id: str, job: rows.ImportJob, title: str
 ) -> Video:
     """Return the future media item."""
     uri = context.uploads.folder.uri(file.key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-import sqlalchemy as sa
 from fastapi import Query
 from pydantic import Field
 
@@ -23,6 +22,8 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import media_queries
 from vvwatch.store.imports.media_queries import MediaView
+from vvwatch.store.models.imports import ImportJob, Media
+from vvwatch.store.models.runs import ItemWithRun, SegmentState
 from vvwatch.store.runs import run_queries
 
 router = resource_router("videos")
@@ -131,7 +132,7 @@ class BatchBody(Body):
 
 
 def to_response(
-    row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
+    row: Media, processing: list[RunProcessing] | None = None, keys: list[str] | None = None
 ) -> Video:
     """Return the media item as a response."""
     return Video.of(
@@ -147,7 +148,7 @@ def to_response(
     )
 
 
-def future_video(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
+def future_video(media_id: str, job: ImportJob, file: StorageObject, *, title: str, uri: str) -> Video:
     """Return the media item that an import job will create from an upload."""
     return Video(
         video_id=media_id,
@@ -171,7 +172,7 @@ def future_video(media_id: str, job: sa.Row[Any], file: StorageObject, *, title:
     )
 
 
-def _to_processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
+def _to_processing(view: MediaView, item: ItemWithRun) -> RunProcessing:
     """Return the progress of a run; no segment is pending, since they are known only when the item ends."""
     return RunProcessing(
         run_id=item.run_id,
@@ -190,15 +191,15 @@ def _to_processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
     )
 
 
-def _error_of(item: sa.Row[Any]) -> str | None:
+def _error_of(item: ItemWithRun) -> str | None:
     return None if item.status == ItemStatus.COMPLETED else item.error_message
 
 
-def _has_results(item: sa.Row[Any]) -> bool:
+def _has_results(item: ItemWithRun) -> bool:
     return item.status in (ItemStatus.COMPLETED, ItemStatus.PARTIAL)
 
 
-def _to_video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
+def _to_video_level(item: ItemWithRun) -> VideoLevelProcessing:
     is_missing = item.error_code == WHOLE_FAILED
     return VideoLevelProcessing(
         status=ItemStatus.FAILED if is_missing else item.status,
@@ -212,7 +213,7 @@ def _to_video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
     )
 
 
-def _to_segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
+def _to_segment(item: ItemWithRun, row: SegmentState) -> SegmentProcessing:
     ended_at = to_iso(item.completed_at)
     return SegmentProcessing(
         segment_id=segment_id(item.id, row.ordinal),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Generic
 
 import sqlalchemy as sa
 
 from vvwatch.store.admin import audit, shortages
 from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import models_of
-from vvwatch.store.models.delivery import Webhook
+from vvwatch.store.db.typed import Model, models_of
+from vvwatch.store.models.delivery import Export, Webhook
+from vvwatch.store.models.imports import ImportJob
+from vvwatch.store.models.runs import Run
 from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, StoredScanReport, Window
 from vvwatch.store.runs import processor_queries
 from vvwatch.store.schema import (
@@ -33,10 +35,10 @@ NEWEST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class UnderWay(Generic[Model]):
     """Unfinished work: the newest of it, and how much there is (at most `MOST_COUNTED`)."""
 
-    newest: Sequence[sa.Row[Any]]
+    newest: Sequence[Model]
     count: int
 
 
@@ -56,9 +58,9 @@ class State:
     windows: Mapping[str, Window]
     sweeps: Mapping[str, StoredScanReport]
     refused: Mapping[str, int]
-    jobs: UnderWay
-    runs: UnderWay
-    exports: UnderWay
+    jobs: UnderWay[ImportJob]
+    runs: UnderWay[Run]
+    exports: UnderWay[Export]
     failures: Failures
     webhooks: Sequence[Webhook]
     processors: processor_queries.Blocked
@@ -79,9 +81,9 @@ def read_state(tx: Tx, since: float) -> State:
         },
         sweeps=watch_queries.map_last_scans(tx),
         refused=_refused(tx, since),
-        jobs=_under_way(tx, import_jobs),
-        runs=_under_way(tx, prompt_runs),
-        exports=_under_way(tx, exports),
+        jobs=_under_way(tx, ImportJob, import_jobs),
+        runs=_under_way(tx, Run, prompt_runs),
+        exports=_under_way(tx, Export, exports),
         failures=list_failures(tx, since),
         webhooks=list_troubled_webhooks(tx),
         processors=processor_queries.read_blocked(tx),
@@ -115,9 +117,10 @@ def _refused(tx: Tx, since: float) -> dict[str, int]:
     return refused
 
 
-def _under_way(tx: Tx, table: sa.Table) -> UnderWay:
+def _under_way(tx: Tx, model: type[Model], table: sa.Table) -> UnderWay[Model]:
     goes_on = table.c.completed_at.is_(None)
-    newest = tx.all(sa.select(table).where(goes_on).order_by(table.c.id.desc()).limit(NEWEST))
+    chosen = sa.select(table).where(goes_on).order_by(table.c.id.desc()).limit(NEWEST)
+    newest = models_of(model, tx.all(chosen))
     if len(newest) < NEWEST:
         return UnderWay(newest, len(newest))
     some = sa.select(table.c.id).where(goes_on).limit(MOST_COUNTED).subquery()

@@ -1,30 +1,129 @@
-"""Attachment jobs: what could not be fetched is fetched again, perhaps from where it is to be had now."""
+"""Attachments: files that are fetched from an address before they are imported; the address is a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
 from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.uploads import file_name
 from vvwatch.errors import Conflict, InvalidInput
+from vvwatch.ports import Job, Kind
 from vvwatch.store.catalog import catalog
-from vvwatch.store.db import fairness
+from vvwatch.store.db import fairness, sealing
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.db.typed import model_of, models_of
 from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import NewFile
+from vvwatch.store.models.imports import ImportFile, ImportJob
 from vvwatch.store.schema import import_files, import_jobs
 
+UNNAMED: Final = "attachment"
+"""What a file is called until what it is fetched from tells its format."""
 
-def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) -> sa.Row[Any]:
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of somebody else's: where it can be had, for a while, and how they call it."""
+
+    file_id: str
+    download_url: str = field(repr=False)
+    file_name: str = ""
+    mime_type: str = ""
+
+
+def seal_origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
+    """What a file of a job remembers of where it comes from."""
+    return {
+        "file_id": attachment.file_id,
+        "file_name": attachment.file_name,
+        "mime_type": attachment.mime_type,
+        "sealed_url": sealing.seal(tx, box, attachment.download_url).decode(),
+    }
+
+
+def seal_refreshed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
+    """What comes in place of parts of an `origin`: whatever is there, its `download_url` sealed."""
+    own = {name: value for name, value in refreshed.items() if name != "download_url"}
+    return {**own, "sealed_url": sealing.seal(tx, box, refreshed["download_url"]).decode()}
+
+
+def open_attachment(box: SecretBox, known: dict[str, Any]) -> Attachment:
+    """What `origin` was made of. Raises StoreError when another key has sealed it."""
+    url = box.open(known["sealed_url"].encode())
+    return Attachment(known["file_id"], url, known["file_name"], known["mime_type"])
+
+
+def choose_file_name(attachment: Attachment, told_type: str = "") -> str | None:
+    """What its file is to be called; None when neither its names nor its types tell a format."""
+    last = unquote(urlsplit(attachment.download_url).path).rpartition("/")[2]
+    for name, kind in ((attachment.file_name or last, attachment.mime_type), (last, told_type)):
+        try:
+            return file_name(name, kind)
+        except InvalidInput:
+            continue
+    return None
+
+
+def create(
+    tx: Tx,
+    box: SecretBox,
+    job_id: str,
+    index_id: str,
+    connector_id: str,
+    wanted: Sequence[tuple[Attachment, str]],
+) -> ImportJob:
+    """An import job that fetches these, each under a title."""
+    files = [
+        NewFile(
+            key=f"{job_id}/{ordinal}/{choose_file_name(each) or UNNAMED}",
+            version="",
+            size_bytes=0,
+            origin=seal_origin(tx, box, each),
+            title=title,
+        )
+        for ordinal, (each, title) in enumerate(wanted)
+    ]
+    return imports.create_sealed(
+        tx,
+        job_id=job_id,
+        index_id=index_id,
+        connector_id=connector_id,
+        source_kind=imports.ATTACHMENTS,
+        files=files,
+        concurrency=1,  # a host that hangs must not have every place of this machine
+    )
+
+
+def is_awaited(tx: Tx, job: Job) -> bool:
+    """Whether it is still this job that fetches the file: what another has put in its place must stay."""
+    return tx.current(job) is not None
+
+
+def note_fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
+    """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
+    where = {"key": obj.key, "version": obj.version}
+    what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
+    row = tx.claim(job, **where, **what)
+    if row is not None:
+        tx.enqueue(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)
+
+
+def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) -> ImportJob:
     """Let every failed file of the job be tried again; returns the job, which is under way again.
 
     Each of `refreshed` has the `file_id` that its file has in the job or had when the job was made, and what of its
     origin is new. Raises NotFound (job, index), Conflict while the job is under way and where nothing failed, and
     InvalidInput for a file that has not failed.
     """
-    job = tx.require(import_jobs, "import_job", job_id)
+    job = model_of(ImportJob, tx.require(import_jobs, "import_job", job_id))
     catalog.get_index(tx, job.index_id)
     if job.status not in (ImportStatus.COMPLETED, ImportStatus.FAILED) or not job.failed:
         what = (
@@ -33,11 +132,8 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
         raise Conflict(
             f"import job {job_id!r} {what}", "only what has ended, with failed files, is tried again"
         )
-    failed = tx.all(
-        sa.select(import_files).where(
-            import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED
-        )
-    )
+    mine = import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED
+    failed = models_of(ImportFile, tx.all(sa.select(import_files).where(*mine)))
     _refresh(tx, job_id, failed, refreshed or ())
     again = {
         "status": FileStatus.PENDING,
@@ -48,7 +144,6 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
         "next_at": None,
         "revision": import_files.c.revision + 1,
     }
-    mine = import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED
     tx.execute(sa.update(import_files).where(*mine).values(again))
     tx.update(
         import_jobs,
@@ -66,7 +161,7 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
 
 
 def _refresh(
-    tx: Tx, job_id: str, failed: Sequence[sa.Row[Any]], refreshed: Sequence[Mapping[str, Any]]
+    tx: Tx, job_id: str, failed: Sequence[ImportFile], refreshed: Sequence[Mapping[str, Any]]
 ) -> None:
     by_id = {str(file.id): file for file in failed}
     by_id |= {

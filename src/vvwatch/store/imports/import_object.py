@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import imports, one_time
 from vvwatch.store.imports.imports import NewFile
+from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.schema import import_files
 from vvwatch.store.watching import claims, ledger
 
 
-def create(tx: Tx, index_id: str, connector_id: str, obj: StorageObject, title: str) -> sa.Row[Any]:
+def create(tx: Tx, index_id: str, connector_id: str, obj: StorageObject, title: str) -> ImportJob:
     """An import job of that object alone, which no automation of the index imports again; returns the job.
 
     It is imported whatever was before. Raises NotFound, InvalidInput or Conflict for the connector or the index.

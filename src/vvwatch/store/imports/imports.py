@@ -21,9 +21,11 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import Overtaken, by_locks
+from vvwatch.store.db.typed import model_of, model_or_none
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import unreadable
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.imports import ImportFile, ImportJob
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import (
     import_automations,
@@ -96,7 +98,7 @@ def create_sealed(
     title: str = "",
     prompt_preset: dict[str, Any] | None = None,
     concurrency: int = runs.CONCURRENCY,
-) -> sa.Row[Any]:
+) -> ImportJob:
     """An import job with exactly these files (at least one, each key once), which begins at once; returns it.
 
     `source_kind` is upload, attachments or register. `title` is that of the media of files without one.
@@ -143,13 +145,13 @@ class FileWork:
     `attempt` is the number of this one, of those that this machine was not too short of something for.
     """
 
-    file: sa.Row[Any]
-    job: sa.Row[Any]
+    file: ImportFile
+    job: ImportJob
     connector: Connector
 
     @property
     def attempt(self) -> int:
-        return int(self.file.attempts) - int(self.file.waits) + 1
+        return self.file.attempts - self.file.waits + 1
 
 
 def begin_file(tx: Tx, job: Job) -> FileWork | None:
@@ -157,7 +159,7 @@ def begin_file(tx: Tx, job: Job) -> FileWork | None:
 
     How an attempt ends is what counts it. An ended import tells its files by itself.
     """
-    file = tx.current(job)
+    file = model_or_none(ImportFile, tx.current(job))
     if file is None or file.status != FileStatus.PENDING:
         return None
     import_job = get(tx, file.job_id)
@@ -183,7 +185,8 @@ def retry_file(
     code of what this machine was short of, which is no attempt at the file.
     """
     pending = tx.current(job)
-    import_job = None if pending is None else tx.guard(import_jobs, pending.job_id)
+    found = None if pending is None else tx.guard(import_jobs, pending.job_id)
+    import_job = model_or_none(ImportJob, found)
     if import_job is None or import_job.status in machine.TERMINAL:
         return
     waits = import_files.c.waits + int(waits_for is not None)
@@ -202,23 +205,18 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     Nothing happens when the job has ended meanwhile, as a cancelled one has. A file may have the id of its media
     reserved.
     """
-    pending = tx.current(job)
+    pending = model_or_none(ImportFile, tx.current(job))
     if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
         return None
     machine.check_transition(pending.status, outcome.status)
     media_id = None
     if outcome.status is FileStatus.IMPORTED:
         media_id = pending.media_id or tx.new_id("vid")
-    file = tx.claim(
-        job,
-        status=outcome.status,
-        reason=outcome.reason,
-        message=outcome.message,
-        media_id=media_id,
-        attempts=import_files.c.attempts + 1,
-    )
-    if file is None:  # it ended since it was read
+    told = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+    claimed = tx.claim(job, **told, media_id=media_id, attempts=import_files.c.attempts + 1)
+    if claimed is None:  # it ended since it was read
         return None
+    file = model_of(ImportFile, claimed)
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome.uri)
     import_job = _count_file(tx, file, outcome.status)
@@ -233,7 +231,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     return finish_job(tx, import_job)
 
 
-def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
+def _make_eligible(tx: Tx, job: ImportJob, file: ImportFile) -> None:
     """What was replaced, away or archived was never imported: what stands there at the next scan counts as new."""
     ledger.forget_version(tx, job.index_id, job.connector_id, file.key, file.version)
     if job.automation_id:
@@ -244,13 +242,13 @@ def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
             tx.nudge(Kind.SCAN, automation, tx.now)
 
 
-def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
+def _await_restore(tx: Tx, automation_id: str, file: ImportFile) -> None:
     reason = Reason.ARCHIVED
     seen = SkippedObject(file.key, file.version, file.size_bytes, reason, explain_reason(reason))
     ledger.record_observations(tx, automation_id, [seen], reported_in=file.job_id)
 
 
-def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:
+def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, uri: str) -> None:
     import_job = get(tx, file.job_id)
     title = file.title or base_name(file.key)
     tx.insert(
@@ -282,7 +280,7 @@ def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: s
     announce(tx, "media.created", media_id, import_job.index_id, data)
 
 
-def _count_file(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
+def _count_file(tx: Tx, file: ImportFile, status: FileStatus) -> ImportJob:
     """The job, with a file more that has ended so; all who end one of its files meet here, as late as may be.
 
     Raises Overtaken when the job has ended since it was read.
@@ -305,10 +303,10 @@ def _count_file(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
     ).first()
     if row is None:
         raise Overtaken
-    return row
+    return model_of(ImportJob, row)
 
 
-def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
+def _announce_progress(tx: Tx, job: ImportJob) -> None:
     done = job.imported + job.failed + job.skipped
     step = _PROGRESS_STEPS * done // job.total_files
     if step and step > _PROGRESS_STEPS * (done - 1) // job.total_files:
@@ -317,13 +315,13 @@ def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
         )
 
 
-def _describe_progress(job: sa.Row[Any]) -> str:
+def _describe_progress(job: ImportJob) -> str:
     """What its events are of: the job, or one that is tried again, each time anew."""
     retried = job.source_kind == ATTACHMENTS and job.attempts
-    return f"{job.id}:{job.attempts}" if retried else str(job.id)
+    return f"{job.id}:{job.attempts}" if retried else job.id
 
 
-def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
+def finish_job(tx: Tx, job: ImportJob) -> FileEnd:
     """End a job whose files have all ended, and start its run."""
     status, event_type = machine.job_outcome(job.total_files, job.imported, job.failed, job.skipped)
     machine.check_transition(job.status, status)
@@ -357,12 +355,12 @@ def _find_first_failure(tx: Tx, job_id: str) -> str:
     return f"{row.key}: {row.message}" if row is not None else ""
 
 
-def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+def get(tx: Tx, job_id: str) -> ImportJob:
     """The job; it exists."""
-    return tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)).one()
+    return model_of(ImportJob, tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)).one())
 
 
-def event_data(job: sa.Row[Any]) -> dict[str, Any]:
+def event_data(job: ImportJob) -> dict[str, Any]:
     """What webhooks are told of an import job."""
     return {
         "job_id": job.id,

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import Model, model_of, models_of
+from vvwatch.store.models.imports import ImportedFile, ImportJob, ListedFile
 from vvwatch.store.schema import import_files, import_jobs, media, troubles
 
 _WHOLE: Final = 100
@@ -32,17 +34,17 @@ class JobView:
     `current_file` is the key of one that is worked on.
     """
 
-    job: sa.Row[Any]
+    job: ImportJob
     limit: int
-    outputs: Sequence[sa.Row[Any]]
-    failed: Sequence[sa.Row[Any]]
-    skipped: Sequence[sa.Row[Any]]
+    outputs: Sequence[ImportedFile]
+    failed: Sequence[ListedFile]
+    skipped: Sequence[ListedFile]
     current_file: str | None
 
 
-def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+def get(tx: Tx, job_id: str) -> ImportJob:
     """The job; raises NotFound."""
-    return tx.require(import_jobs, "import_job", job_id)
+    return model_of(ImportJob, tx.require(import_jobs, "import_job", job_id))
 
 
 def get_view(tx: Tx, job_id: str) -> JobView:
@@ -66,33 +68,30 @@ def list_newest(
     wanted += [table.c.connector_id == connector_id] if connector_id else []
     wanted += [table.c.automation_id.is_not(None)] if automation_only else []
     found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
-    return [_load_view(tx, job, _BRIEF) for job in found]
+    return [_load_view(tx, job, _BRIEF) for job in models_of(ImportJob, found)]
 
 
 def list_files(
     tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
-) -> Sequence[sa.Row[Any]]:
-    """Files of a job in the order of their keys, from the one after `after_key`.
-
-    `retry_at` is when one whose object was not given is tried again by itself, `tries` how often that was in vain.
-    """
+) -> list[ListedFile]:
+    """Return files of a job in the order of their keys, from the one after `after_key`."""
     status = FileStatus.FAILED if failed_only else None
-    return _list_by_key(tx, _files, job_id, status, after_key, limit)
+    return _list_by_key(tx, ListedFile, _files, job_id, status, after_key, limit)
 
 
-def list_outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[sa.Row[Any]]:
-    """Imported files of a job with their media (columns prefixed `media_`), by key, from after `after_key`."""
-    return _list_by_key(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
+def list_outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> list[ImportedFile]:
+    """Imported files of a job with their media, by key, from after `after_key`."""
+    return _list_by_key(tx, ImportedFile, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
 
 
-def _load_view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
+def _load_view(tx: Tx, job: ImportJob, limit: int) -> JobView:
     more = limit + 1
     return JobView(
         job,
         limit,
         list_outputs(tx, job.id, None, more) if job.imported else (),
-        _list_by_key(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
-        _list_by_key(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
+        _list_by_key(tx, ListedFile, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
+        _list_by_key(tx, ListedFile, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
         _find_current_file(tx, job.id) if job.status == ImportStatus.IMPORTING else None,
     )
 
@@ -109,14 +108,15 @@ def _find_current_file(tx: Tx, job_id: str) -> str | None:
 
 def _list_by_key(
     tx: Tx,
+    model: type[Model],
     selection: sa.Select[Any],
     job_id: str,
     status: FileStatus | None,
     after_key: str | None,
     limit: int,
-) -> Sequence[sa.Row[Any]]:
+) -> list[Model]:
     """By key, which the unique index of (job, key) gives without sorting."""
     wanted = [import_files.c.job_id == job_id]
     wanted += [import_files.c.status == status] if status else []
     wanted += [import_files.c.key > after_key] if after_key is not None else []
-    return tx.all(selection.where(*wanted).order_by(import_files.c.key).limit(limit))
+    return models_of(model, tx.all(selection.where(*wanted).order_by(import_files.c.key).limit(limit)))

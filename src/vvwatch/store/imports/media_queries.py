@@ -1,4 +1,4 @@
-"""Media as they are looked at."""
+"""Media and their originals as they are looked at."""
 
 from __future__ import annotations
 
@@ -9,37 +9,42 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vvwatch.core.identities import segment_of
+from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
-from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+from vvwatch.store.db.typed import columns, first_of, model_of, models_of
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.imports import Media
+from vvwatch.store.models.runs import ItemState, ItemWithRun, SegmentState
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segment_results
 
 
 @dataclass(frozen=True, slots=True)
 class MediaView:
-    """A media item, and its items of prompt runs (without their documents, with `run_prompt_id`, `run_processor` and
-    `run_created_at`).
+    """A media item, and its items of prompt runs.
 
-    `prompts` has the prompt of each run by the run's id, `segments` the first segments of each item by the item's id:
-    their `ordinal`, times and `error`.
+    `prompts` has the prompt of each run by the run's id, `segments` the first segments of each item by the item's id.
     """
 
-    row: sa.Row[Any]
-    items: Sequence[sa.Row[Any]]
+    row: Media
+    items: Sequence[ItemWithRun]
     prompts: Mapping[str, Mapping[str, Any]]
-    segments: Mapping[int, Sequence[sa.Row[Any]]]
+    segments: Mapping[int, Sequence[SegmentState]]
 
 
-def get(tx: Tx, media_id: str) -> sa.Row[Any]:
+def get(tx: Tx, media_id: str) -> Media:
     """The media item; raises NotFound, also for one that was deleted."""
-    row = tx.require(media, "video", media_id)
+    row = model_of(Media, tx.require(media, "video", media_id))
     require_not_deleted(tx, "video", media_id, row.index_id)
     return row
 
 
 def get_view(tx: Tx, media_id: str) -> MediaView:
     """The media item with its runs, newest first, also when it was deleted; raises NotFound."""
-    return _load_views(tx, [tx.require(media, "video", media_id)])[0]
+    return _load_views(tx, [model_of(Media, tx.require(media, "video", media_id))])[0]
 
 
 def get_kept_view(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
@@ -50,19 +55,20 @@ def get_kept_view(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
 def list_kept_views(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
     """Those of these media that are there and were not deleted, in this order, each once."""
     there = media.c.id.in_(media_ids), is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
-    found = {row.id: row for row in tx.all(sa.select(media).where(*there))}
+    found = {row.id: row for row in models_of(Media, tx.all(sa.select(media).where(*there)))}
     rows = [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found]
     return _load_views(tx, rows, most_segments)
 
 
-def _load_views(tx: Tx, rows: Sequence[sa.Row[Any]], most_segments: int = 0) -> list[MediaView]:
+def _load_views(tx: Tx, rows: Sequence[Media], most_segments: int = 0) -> list[MediaView]:
     """One read for the runs of all, one for their prompts and one for their segments."""
-    items: dict[str, list[sa.Row[Any]]] = {row.id: [] for row in rows}
-    columns = (prompt_runs.c[name].label(f"run_{name}") for name in ("prompt_id", "processor", "created_at"))
-    standing = (column for column in run_items.c if not column.name.startswith("video_metadata"))
-    chosen = sa.select(*standing, *columns).join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+    items: dict[str, list[ItemWithRun]] = {row.id: [] for row in rows}
+    of_run = (prompt_runs.c[name].label(f"run_{name}") for name in ("prompt_id", "processor", "created_at"))
+    chosen = sa.select(*columns(ItemState, run_items), *of_run).join(
+        prompt_runs, prompt_runs.c.id == run_items.c.run_id
+    )
     of_these = chosen.where(run_items.c.media_id.in_(items)).order_by(run_items.c.id.desc())
-    for item in tx.all(of_these):
+    for item in models_of(ItemWithRun, tx.all(of_these)):
         items[item.media_id].append(item)
     its_runs = run_items.c.media_id.in_(items)
     prompts = _load_prompts(tx, its_runs)
@@ -76,22 +82,23 @@ def _load_prompts(tx: Tx, its_runs: sa.ColumnElement[bool]) -> dict[str, Mapping
     return {row.id: row.prompt for row in tx.all(chosen)}
 
 
-def _load_segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[int, list[sa.Row[Any]]]:
-    found: defaultdict[int, list[sa.Row[Any]]] = defaultdict(list)
+def _load_segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[int, list[SegmentState]]:
+    found: defaultdict[int, list[SegmentState]] = defaultdict(list)
     if not most:
         return found
     table = segment_results.c
-    chosen = sa.select(table.run_item_id, table.ordinal, table.start_time, table.end_time, table.error)
+    chosen = sa.select(*columns(SegmentState, segment_results))
     wanted = chosen.join(run_items, run_items.c.id == table.run_item_id).where(its_runs, table.ordinal < most)
-    for row in tx.all(wanted.order_by(table.run_item_id, table.ordinal)):
+    for row in models_of(SegmentState, tx.all(wanted.order_by(table.run_item_id, table.ordinal))):
         found[row.run_item_id].append(row)
     return found
 
 
-def find_by_uri(tx: Tx, uri: str) -> sa.Row[Any] | None:
+def find_by_uri(tx: Tx, uri: str) -> Media | None:
     """The newest media item of this address; None when there is none that was not deleted. Looks through all media."""
     there = media.c.uri == uri, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
-    return tx.first(sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1))
+    chosen = sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1)
+    return first_of(Media, tx.execute(chosen))
 
 
 def list_run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
@@ -115,4 +122,32 @@ def list_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[Media
 def _list_newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
     wanted = [media.c.index_id == index_id, is_not_deleted(media.c.id)]
     wanted += [media.c.id < before_id] if before_id is not None else []
-    return _load_views(tx, tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)))
+    chosen = sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)
+    return _load_views(tx, models_of(Media, tx.all(chosen)))
+
+
+def require_original(tx: Tx, media_id: str, run_id: str | None, segment_id: str | None) -> Media:
+    """The media item. Raises NotFound for it, for a run that does not have it, or a segment that is not of both."""
+    row = get(tx, media_id)
+    if run_id is not None:
+        run_queries.get_item(tx, run_id, media_id)
+    if segment_id is not None:
+        _require_segment(tx, media_id, run_id, segment_id)
+    return row
+
+
+def _require_segment(tx: Tx, media_id: str, run_id: str | None, segment_id: str) -> None:
+    item_id, ordinal = segment_of(segment_id) or (0, 0)
+    its = [run_items.c.id == item_id, run_items.c.media_id == media_id]
+    its += [run_items.c.run_id == run_id] if run_id is not None else []
+    table = segment_results
+    joined = sa.select(table.c.ordinal).join(run_items, run_items.c.id == table.c.run_item_id)
+    if tx.first(joined.where(table.c.ordinal == ordinal, *its)) is None:
+        raise NotFound("segment", segment_id, f"it is not a segment of video {media_id}")
+
+
+def find_source(tx: Tx, media_id: str) -> tuple[Media, Connector | None]:
+    """The media item and the connector that its original came from, if there still is one. Raises NotFound."""
+    row = get(tx, media_id)
+    connector = sa.select(connectors).where(connectors.c.id == row.connector_id)
+    return row, first_of(Connector, tx.execute(connector))

@@ -23,10 +23,12 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx, is_one_of
+from vvwatch.store.db.typed import model_of, model_or_none
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports.imports import FileEnd
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.schema import import_files, import_jobs
 from vvwatch.store.watching import claims, ledger
 from vvwatch.store.watching.automations import require_connector
@@ -59,7 +61,7 @@ class OneTimeSpec:
 class Listing:
     """The work of listing: the job as it stands, and its connector. `row.attempts` tells it from earlier tries."""
 
-    row: sa.Row[Any]
+    row: ImportJob
     connector: Connector
 
 
@@ -72,7 +74,7 @@ def require_usable(tx: Tx, connector_id: str, index_id: str) -> Connector:
     return row
 
 
-def create(tx: Tx, wanted: OneTimeSpec) -> sa.Row[Any]:
+def create(tx: Tx, wanted: OneTimeSpec) -> ImportJob:
     """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the rules."""
     connector = require_usable(tx, wanted.connector_id, wanted.index_id)
     rules = {
@@ -103,13 +105,13 @@ def create(tx: Tx, wanted: OneTimeSpec) -> sa.Row[Any]:
 
 def begin(tx: Tx, job: Job) -> Listing | None:
     """Note the attempt and return the work; None when the job is stale or has nothing to list."""
-    row = tx.current(job)
+    row = model_or_none(ImportJob, tx.current(job))
     if row is None or row.status not in _BEGUN:
         return None
     connector = catalog.read_connector(tx, row.connector_id)
     if row.status == ImportStatus.PENDING:
         machine.check_transition(row.status, ImportStatus.SCANNING)
-    row = tx.touch(
+    touched = tx.touch(
         job,
         status=ImportStatus.SCANNING,
         attempts=row.attempts + 1,
@@ -120,14 +122,15 @@ def begin(tx: Tx, job: Job) -> Listing | None:
         started_at=sa.func.coalesce(import_jobs.c.started_at, tx.now),
         updated_at=tx.now,
     )
-    assert row is not None  # noqa: S101  # it was read in this transaction
+    assert touched is not None  # noqa: S101  # it was read in this transaction
+    row = model_of(ImportJob, touched)
     announce(tx, "import_job.started", row.id, row.index_id, imports.event_data(row))
     return Listing(row, connector)
 
 
 def record_listed(
     tx: Tx, job: Job, listing: Listing, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
-) -> sa.Row[Any] | None:
+) -> ImportJob | None:
     """Gather what was listed; returns the job, or None when this listing is not the one that counts any more."""
     row = _find_current(tx, job, listing)
     if row is None:
@@ -151,17 +154,18 @@ def record_listed(
     _add_files(tx, row, new, claimed)
     _replace_versions(tx, row, taken_up, claimed)
     unlisted = _add_skipped(tx, row, left, len(new))
-    return tx.touch(
+    touched = tx.touch(
         job,
         total_files=row.total_files + len(new) + len(left),
         skipped=row.skipped + len(left) - sum(_is_skipped(there[obj.key]) for obj in taken_up),
         unlisted=row.unlisted + unlisted,
         updated_at=tx.now,
     )
+    return model_or_none(ImportJob, touched)
 
 
-def _find_current(tx: Tx, job: Job, listing: Listing) -> sa.Row[Any] | None:
-    row = tx.current(job)
+def _find_current(tx: Tx, job: Job, listing: Listing) -> ImportJob | None:
+    row = model_or_none(ImportJob, tx.current(job))
     mine = row is not None and (row.status, row.attempts) == (ImportStatus.SCANNING, listing.row.attempts)
     return row if mine else None
 
@@ -185,7 +189,7 @@ def _select_pending(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
     return {(row.key, row.version) for row in there.values() if row.status == FileStatus.PENDING}
 
 
-def _add_files(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
+def _add_files(tx: Tx, job: ImportJob, new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
     first = job.total_files - job.unlisted
     pending = FileStatus.PENDING.value
     rows = [(job.id, first + n, *obj[:4], pending, obj[:2] in claimed) for n, obj in enumerate(new)]
@@ -194,7 +198,7 @@ def _add_files(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: 
 
 
 def _replace_versions(
-    tx: Tx, job: sa.Row[Any], found: Sequence[StorageObject], claimed: set[claims.Pair]
+    tx: Tx, job: ImportJob, found: Sequence[StorageObject], claimed: set[claims.Pair]
 ) -> None:
     """Versions take the places of those that stand in the manifest under the same keys."""
     for obj in found:
@@ -211,7 +215,7 @@ def _replace_versions(
         tx.execute(sa.update(import_files).where(*mine).values(now))
 
 
-def _add_skipped(tx: Tx, job: sa.Row[Any], left: Sequence[SkippedObject], gathered: int) -> int:
+def _add_skipped(tx: Tx, job: ImportJob, left: Sequence[SkippedObject], gathered: int) -> int:
     """List what is left alone, as far as there is room, behind what was gathered; returns how many are not listed."""
     room = max(MOST_LISTED - (job.skipped - job.unlisted), 0)
     first = job.total_files - job.unlisted + gathered
@@ -237,8 +241,9 @@ def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
     """Everything was listed: the import begins. The end, when there was nothing to import."""
     if _find_current(tx, job, listing) is None:
         return None
-    row = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
-    assert row is not None  # noqa: S101  # it was read in this transaction
+    claimed = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
+    assert claimed is not None  # noqa: S101  # it was read in this transaction
+    row = model_of(ImportJob, claimed)
     machine.check_transition(ImportStatus.SCANNING, ImportStatus.IMPORTING)
     if row.total_files == row.skipped:
         return imports.finish_job(tx, row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,12 +14,15 @@ from vvwatch.ports import Kind, Priority
 from vvwatch.store import schema
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery import exports as export_store
 from vvwatch.store.delivery import webhooks
 from vvwatch.store.imports import cancellation, handled, imports, unreadable
 from vvwatch.store.imports import job_queries as import_job_queries
 from vvwatch.store.imports.imports import NewFile
 from vvwatch.store.models.delivery import Delivery, Export
+from vvwatch.store.models.imports import ImportFile, ImportJob, Trouble
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import (
     deliveries,
     exports,
@@ -75,8 +77,8 @@ def retry_export(tx: Tx, export_id: str) -> None:
 class EligibleFile:
     """An object that counts as new again; `scanning` tells whether an active automation looks for it now."""
 
-    file: sa.Row[Any]
-    job: sa.Row[Any]
+    file: ImportFile
+    job: ImportJob
     scanning: bool
 
 
@@ -109,20 +111,20 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> EligibleFile:
     return EligibleFile(file, job, scanning=automation.enabled and not automation.paused)
 
 
-def _find_file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
+def _find_file(tx: Tx, job_id: str, file_id: str) -> ImportFile:
     known = file_id.isascii() and file_id.isdecimal() and len(file_id) < 20 and int(file_id) <= _LARGEST_ID
     wanted = import_files.c.job_id == job_id, import_files.c.id == (int(file_id) if known else -1)
-    row = tx.first(sa.select(import_files).where(*wanted))
+    row = first_of(ImportFile, tx.execute(sa.select(import_files).where(*wanted)))
     if row is None:
         raise NotFound("import_file", file_id)
     return row
 
 
-def _find_automation(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
+def _find_automation(tx: Tx, job: ImportJob) -> ImportAutomation | None:
     """The automation that would find the object again."""
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
-    return tx.first(sa.select(table).where(*wanted))
+    return first_of(ImportAutomation, tx.execute(sa.select(table).where(*wanted)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class TakenUp:
     job_id: str | None
 
 
-def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
+def take_up(tx: Tx, begun: Trouble) -> TakenUp | None:
     """Let the version count as new; None when somebody else did, or nobody waits for it any more."""
     if not unreadable.is_known(tx, begun) or not unreadable.end_try(tx, begun, retry_at=None):
         return None
@@ -148,10 +150,11 @@ def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
     return TakenUp(begun.automation_id, None)
 
 
-def _create_job(tx: Tx, begun: sa.Row[Any]) -> str:
+def _create_job(tx: Tx, begun: Trouble) -> str:
     """A job of its own, as the one in which it failed was."""
     job = imports.get(tx, begun.job_id)
-    file = tx.first(sa.select(import_files).where(import_files.c.id == begun.file_id))
+    chosen = sa.select(import_files).where(import_files.c.id == begun.file_id)
+    file = first_of(ImportFile, tx.execute(chosen))
     new = NewFile(
         begun.key,
         begun.version,
@@ -173,7 +176,7 @@ def _create_job(tx: Tx, begun: sa.Row[Any]) -> str:
         tx.execute(
             sa.update(import_files).where(import_files.c.job_id == made.id).values(media_id=file.media_id)
         )
-    return str(made.id)
+    return made.id
 
 
 def _require_failed(kind: str, row: Export | Delivery) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,9 +18,10 @@ from vvwatch.core.retries import Patience
 from vvwatch.errors import AccessDenied
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx, is_one_of
-from vvwatch.store.db.typed import model_of
+from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.imports import handled
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.imports import ImportFile, ImportJob, Trouble
 from vvwatch.store.schema import (
     connectors,
     import_automations,
@@ -45,13 +46,13 @@ _KEPT_SECONDS: Final = 7 * 86_400.0
 class DueTry:
     """An object to try, and its connector. `trouble.retry_at` is when the lease of the try ends."""
 
-    trouble: sa.Row[Any]
+    trouble: Trouble
     connector: Connector
 
 
-def record_failure(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> None:
+def record_failure(tx: Tx, job: ImportJob, file: ImportFile, patience: Patience) -> None:
     """Note that the file of the job failed with an object that is worth another try; one that failed before goes on."""
-    if job.connector_id is None or catalog.is_uploads(job.connector_id):
+    if catalog.is_uploads(job.connector_id):
         return
     scope_id = ledger.ensure_scope(tx, job.index_id, job.connector_id)
     known = tx.first(sa.select(troubles).where(*_match_version(scope_id, file.key, file.version)))
@@ -68,7 +69,7 @@ def record_failure(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patien
         "tries": tries,
         "first_failed_at": known.first_failed_at if known is not None else tx.now,
         "failed_at": tx.now,
-        "retry_at": tx.now + _compute_delay(tx, job.automation_id, file.reason, tries, patience),
+        "retry_at": tx.now + _compute_delay(tx, job.automation_id, file.reason or "", tries, patience),
         "begun_by": "",
     }
     upsert = tx.upsert(troubles).values(row)
@@ -90,7 +91,15 @@ def _match_version(scope_id: int, key: str, version: str) -> tuple[sa.ColumnElem
     return troubles.c.scope_id == scope_id, troubles.c.key == key, troubles.c.version == version
 
 
-def list_due(tx: Tx, node: str, most: int) -> Sequence[sa.Row[Any]]:
+class VersionRef(NamedTuple):
+    """A version of an object."""
+
+    scope_id: int
+    key: str
+    version: str
+
+
+def list_due(tx: Tx, node: str, most: int) -> list[VersionRef]:
     """Some that are to be tried now and that this node gets at, those that wait longest first."""
     automation = import_automations
     found = (
@@ -105,7 +114,10 @@ def list_due(tx: Tx, node: str, most: int) -> Sequence[sa.Row[Any]]:
             sa.or_(troubles.c.automation_id.is_(None), sa.and_(automation.c.enabled, ~automation.c.paused)),
         )
     )
-    return tx.all(found.order_by(troubles.c.retry_at).limit(most))
+    return [
+        VersionRef(row.scope_id, row.key, row.version)
+        for row in tx.all(found.order_by(troubles.c.retry_at).limit(most))
+    ]
 
 
 def _is_due(now: float) -> sa.ColumnElement[bool]:
@@ -120,7 +132,7 @@ def begin_try(tx: Tx, scope_id: int, key: str, version: str, node: str) -> DueTr
     taken = sa.update(troubles).where(*_match_version(scope_id, key, version), _is_due(tx.now))
     planned_by = sa.case((troubles.c.failed_at > tx.now, tx.now), else_=troubles.c.failed_at)
     lease = {"retry_at": tx.now + LEASE_SECONDS, "begun_by": node, "failed_at": planned_by}
-    row = tx.first(taken.values(lease).returning(troubles))
+    row = first_of(Trouble, tx.execute(taken.values(lease).returning(troubles)))
     if row is None:
         return None
     if not is_known(tx, row):
@@ -137,7 +149,7 @@ def give_back(tx: Tx, node: str) -> None:
     tx.execute(sa.update(troubles).where(*mine).values(begun_by="", retry_at=tx.now))
 
 
-def is_known(tx: Tx, trouble: sa.Row[Any]) -> bool:
+def is_known(tx: Tx, trouble: Trouble) -> bool:
     """Whether what failed is still what the ledger has of the version, if it came with a window: nobody took it up."""
     if trouble.automation_id is None:
         return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == trouble.job_id)) is not None
@@ -147,7 +159,7 @@ def is_known(tx: Tx, trouble: sa.Row[Any]) -> bool:
     return bool(taken_by == trouble.job_id)
 
 
-def end_try(tx: Tx, begun: sa.Row[Any], **values: Any) -> bool:
+def end_try(tx: Tx, begun: Trouble, **values: Any) -> bool:
     """Whether the try counted: its lease still held, and nothing came of the object meanwhile."""
     its = *_match_version(begun.scope_id, begun.key, begun.version), troubles.c.retry_at == begun.retry_at
     changed = sa.update(troubles).where(*its, troubles.c.job_id == begun.job_id).values(begun_by="", **values)
@@ -155,7 +167,7 @@ def end_try(tx: Tx, begun: sa.Row[Any], **values: Any) -> bool:
     return count == 1
 
 
-def put_off(tx: Tx, begun: sa.Row[Any], reason: str, message: str, patience: Patience) -> float | None:
+def put_off(tx: Tx, begun: Trouble, reason: str, message: str, patience: Patience) -> float | None:
     """The object is not given still: when it is tried next. None when that try counts no more."""
     tries = begun.tries + 1
     delay = _compute_delay(tx, begun.automation_id, reason, tries, patience)
@@ -174,12 +186,12 @@ def bring_forward(tx: Tx, scope_id: int, reason: str) -> None:
         tx.execute(sa.update(troubles).where(*mine).values(retry_at=tx.now))
 
 
-def wait_for_store(tx: Tx, begun: sa.Row[Any], seconds: float) -> None:
+def wait_for_store(tx: Tx, begun: Trouble, seconds: float) -> None:
     """The store is away as a whole: the try counts for nothing."""
     end_try(tx, begun, retry_at=tx.now + seconds)
 
 
-def drop_replaced(tx: Tx, begun: sa.Row[Any]) -> None:
+def drop_replaced(tx: Tx, begun: Trouble) -> None:
     """The version is gone, or another has taken its place: found again it counts as new."""
     if end_try(tx, begun, retry_at=None):
         scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
@@ -188,7 +200,7 @@ def drop_replaced(tx: Tx, begun: sa.Row[Any]) -> None:
         _delete(tx, begun)
 
 
-def _delete(tx: Tx, trouble: sa.Row[Any]) -> None:
+def _delete(tx: Tx, trouble: Trouble) -> None:
     tx.execute(sa.delete(troubles).where(*_match_version(trouble.scope_id, trouble.key, trouble.version)))
 
 
@@ -198,13 +210,13 @@ def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
     tx.execute(sa.update(troubles).where(*those).values(retry_at=None), {"keys": json.dumps(list(keys))})
 
 
-def find_by_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+def find_by_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, Trouble]:
     """The trouble that each of these files of import jobs is in and that is not over."""
     if not file_ids:
         return {}
     table = troubles
     rows = tx.all(sa.select(table).where(table.c.file_id.in_(file_ids), table.c.retry_at.is_not(None)))
-    return {row.file_id: row for row in rows}
+    return {row.file_id: row for row in models_of(Trouble, rows)}
 
 
 def prune(tx: Tx, most: int = 500) -> int:

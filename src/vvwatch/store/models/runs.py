@@ -50,8 +50,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class RunItem:
-    """One media item of a run, without its segments."""
+class ItemState:
+    """One media item of a run, without what was found in it."""
 
     id: int
     run_id: str
@@ -65,14 +65,29 @@ class RunItem:
     error_message: str | None
     damage: list[str] | None
     warnings: list[str] | None
-    video_metadata: dict[str, Any] | None
-    video_metadata_text: str
     segment_count: int
     failed_segment_count: int
     started_at: float | None
     completed_at: float | None
     revision: int
     next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemWithRun(ItemState):
+    """The state of an item with its run."""
+
+    run_prompt_id: str
+    run_processor: str
+    run_created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunItem(ItemState):
+    """One media item of a run, without its segments."""
+
+    video_metadata: dict[str, Any] | None
+    video_metadata_text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +112,23 @@ class RunItemWithMedia(RunItem):
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentResult:
-    """What a run found in one segment of an item; times in seconds from the start of the media."""
+class SegmentState:
+    """One segment of an item, and why it failed; times in seconds from the start of the media."""
 
     run_item_id: int
     ordinal: int
     start_time: float
     end_time: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult(SegmentState):
+    """What a run found in one segment of an item."""
+
     metadata: dict[str, Any] | None
     metadata_text: str
     warning: str | None
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

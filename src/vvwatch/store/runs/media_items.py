@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import sqlalchemy as sa
 
 from vvwatch.core.media import Probe
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.imports import Media
 from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import media
 
 
 def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
     """Store `probe`, which has read the whole file; return by how many seconds the media is longer than before."""
-    row = tx.first(sa.select(media).where(media.c.id == media_id, media.c.status != "deleted"))
+    chosen = sa.select(media).where(media.c.id == media_id, media.c.status != "deleted")
+    row = first_of(Media, tx.execute(chosen))
     if probe is None or row is None:
         return 0.0
     told = {
         "duration_seconds": probe.duration_seconds,
         "probe": {**asdict(probe), "damage": list(probe.damage)},
     }
-    if any(row._mapping[name] != value for name, value in told.items()):
+    if any(getattr(row, name) != value for name, value in told.items()):
         tx.update(media, media_id, updated_at=tx.now, **told)
     return (probe.duration_seconds or 0.0) - (row.duration_seconds or 0.0)
 
 
 def set_media_status(
-    tx: Tx, event_type: str, run: Run, row: sa.Row[Any], status: str, error: str | None = None
+    tx: Tx, event_type: str, run: Run, row: Media, status: str, error: str | None = None
 ) -> None:
     """Set the status of the media item in `row` and announce it."""
     tx.update(media, row.id, status=status, updated_at=tx.now)

@@ -23,6 +23,7 @@ from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.typed import model_of, model_or_none
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.imports import ImportJob, Media
 from vvwatch.store.models.runs import Run, RunItem
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
 from vvwatch.store.runs.batches import (
@@ -54,7 +55,7 @@ LOOK_AGAIN_SECONDS: Final = 5.0
 _PROGRESS_STEPS = 4
 
 
-def start_after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
+def start_after_import(tx: Tx, import_job: ImportJob) -> str | None:
     """Return the run that follows an ended import: the one that waits for it, or a new one of its preset, or None."""
     following = tx.first(sa.select(prompt_runs).where(prompt_runs.c.import_job_id == import_job.id))
     if following is None:
@@ -65,9 +66,9 @@ def start_after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
     return run_id
 
 
-def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
+def start_for_import(tx: Tx, import_job: ImportJob) -> str:
     """Start a run of the preset's prompt over exactly the media that the import made; return its id."""
-    preset = dict(import_job.prompt_preset)
+    preset = dict(import_job.prompt_preset or {})
     settings = {name: value for name, value in preset.items() if name not in ("prompt_id", "prompt_version")}
     return start_run(
         tx,
@@ -170,7 +171,7 @@ class ItemWork:
 
     item: RunItem
     run: Run
-    media: sa.Row[Any]
+    media: Media
     connector: Connector
     paused: ProcessorPaused | None = None
 
@@ -189,7 +190,7 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
         return None
     item = model_of(RunItem, touched)
     run = get(tx, item.run_id)
-    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
     if run.status in machine.TERMINAL:
         cancel_item(tx, job)
         return None
@@ -302,7 +303,7 @@ def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
     item, found = _close_item(tx, job, status=ItemStatus.CANCELLED)
     if item is None:
         return None
-    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
     run = _count_item(tx, lock_run(tx, item.run_id), row, ItemStatus.CANCELLED, found)
     restore_media_status(tx, [item.media_id])
     end = end_if_done(tx, run)
@@ -335,7 +336,7 @@ def _end_item(
     tx: Tx, item: RunItem, status: ItemStatus, found: SegmentCounts, more_seconds: float = 0.0
 ) -> ItemEnd:
     machine.check_transition(ItemStatus.PROCESSING, status)
-    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
     more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
     run = _count_item(tx, lock_run(tx, item.run_id), row, status, found, **more)
     event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
@@ -351,7 +352,7 @@ def _end_item(
 def _count_item(
     tx: Tx,
     run: Run,
-    row: sa.Row[Any],
+    row: Media,
     status: ItemStatus,
     found: SegmentCounts,
     **more: float,

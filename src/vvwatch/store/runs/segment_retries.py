@@ -34,6 +34,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, model_of, model_or_none
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.imports import Media
 from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, runs
 from vvwatch.store.runs import run_queries as queries
@@ -106,12 +107,12 @@ def _find_processor(tx: Tx, run: Run) -> None:
         tx.update(prompt_runs, run.id, **tx.processors.treatment(asked, run.prompt_id))
 
 
-def _find_planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
+def _find_planned(tx: Tx, item_id: int, ordinal: int) -> SegmentRetry | None:
     """Return the retry that is planned automatically, or None."""
     table = segment_retries
     mine = table.c.run_item_id == item_id, table.c.ordinal == ordinal, table.c.tries > 0
     waits = table.c.status == RetryStatus.PENDING, table.c.next_at > tx.now
-    return tx.first(sa.select(table).where(*mine, *waits))
+    return first_of(SegmentRetry, tx.execute(sa.select(table).where(*mine, *waits)))
 
 
 def _failed_ordinal(tx: Tx, item: RunItem, segment_id: str) -> int:
@@ -188,10 +189,10 @@ def _get_item(tx: Tx, item_id: int) -> RunItem:
     return model_of(RunItem, tx.execute(sa.select(run_items).where(run_items.c.id == item_id)).one())
 
 
-def _find_media(tx: Tx, item: RunItem) -> sa.Row[Any] | None:
+def _find_media(tx: Tx, item: RunItem) -> Media | None:
     """Return the item's media, or None if it was deleted."""
     there = media.c.id == item.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
-    return tx.first(sa.select(media).where(*there))
+    return first_of(Media, tx.execute(sa.select(media).where(*there)))
 
 
 def _is_exported(tx: Tx, run: Run) -> bool:
@@ -298,7 +299,7 @@ class _RetryContext:
     row: SegmentRetry
     item: RunItem
     run: Run
-    source: sa.Row[Any]
+    source: Media
 
 
 def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult) -> RetryEnd:

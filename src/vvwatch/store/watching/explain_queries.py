@@ -16,6 +16,8 @@ from vvwatch.store.imports import media_queries
 from vvwatch.store.imports.imports import GONE
 from vvwatch.store.imports.media_queries import MediaView
 from vvwatch.store.models.delivery import DeliveryOfEvent, Export
+from vvwatch.store.models.imports import ImportFile, ImportJob, Trouble
+from vvwatch.store.models.runs import SegmentResult
 from vvwatch.store.models.watching import ExportAutomation, ImportAutomation, Observation, Window
 from vvwatch.store.schema import (
     absences,
@@ -54,16 +56,16 @@ class VersionRecord:
 
     version: str
     window: Window | None
-    file: sa.Row[Any] | None
-    job: sa.Row[Any] | None
+    file: ImportFile | None
+    job: ImportJob | None
     media: MediaView | None
     exports: Sequence[Export]
     deliveries: Sequence[DeliveryOfEvent]
     absent_since: float | None = None
     gone_at: float | None = None
     proof: str = ""
-    trouble: sa.Row[Any] | None = None
-    failed: Mapping[int, Sequence[sa.Row[Any]]] = field(default_factory=dict)
+    trouble: Trouble | None = None
+    failed: Mapping[int, Sequence[SegmentResult]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class IndexRecord:
     versions: Sequence[VersionRecord]
     gone: Sequence[VersionRecord] = ()
     exporting: ExportAutomation | None = None
-    unimported: sa.Row[Any] | None = None
+    unimported: ImportFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,12 @@ def _read_index(tx: Tx, scope: sa.Row[Any], key: str) -> IndexRecord:
     return IndexRecord(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
 
 
-def _find_unimported(tx: Tx, scope: sa.Row[Any], key: str) -> sa.Row[Any] | None:
+def _find_unimported(tx: Tx, scope: sa.Row[Any], key: str) -> ImportFile | None:
     jobs, files = import_jobs.c, import_files.c
     of_scope = jobs.index_id == scope.index_id, jobs.connector_id == scope.connector_id
     found = sa.select(import_files).join(import_jobs, jobs.id == files.job_id).where(*of_scope)
-    return tx.first(found.where(files.key == key, files.reason == GONE).order_by(jobs.id.desc()).limit(1))
+    last = found.where(files.key == key, files.reason == GONE).order_by(jobs.id.desc()).limit(1)
+    return first_of(ImportFile, tx.execute(last))
 
 
 def _list_recorded(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
@@ -171,8 +174,9 @@ def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     if window is None and window_seq == NOT_IMPORTED:
         return VersionRecord(version, None, None, None, None, (), ())
     job_id = _find_claimant(tx, scope_id, key, version) if window is None else window.import_job_id
-    file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
-    job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
+    its_file = sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key)
+    file = first_of(ImportFile, tx.execute(its_file))
+    job = first_of(ImportJob, tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)))
     item = _find_media(tx, file, job_id, key, version)
     made = _list_exports(tx, item)
     told = webhooks.list_deliveries_of(tx, _list_occurrences(job_id, item, made))
@@ -180,20 +184,23 @@ def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     return VersionRecord(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
 
 
-def _list_failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
+def _list_failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[SegmentResult]]:
     """Return failed segments of the newest runs, by run item."""
     table = segment_results
     lacking = [each.id for each in item.items if each.failed_segment_count] if item is not None else []
     wanted = (
         sa.select(table).where(table.c.error.is_not(None)).order_by(table.c.ordinal).limit(_MOST_SEGMENTS)
     )
-    return {each: tx.all(wanted.where(table.c.run_item_id == each)) for each in lacking[:_MOST_RUNS]}
+    return {
+        each: models_of(SegmentResult, tx.all(wanted.where(table.c.run_item_id == each)))
+        for each in lacking[:_MOST_RUNS]
+    }
 
 
-def _find_trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] | None:
+def _find_trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> Trouble | None:
     table = troubles
     its = table.c.scope_id == scope_id, table.c.key == key, table.c.job_id == job_id
-    return tx.first(sa.select(table).where(*its, table.c.retry_at.is_not(None)))
+    return first_of(Trouble, tx.execute(sa.select(table).where(*its, table.c.retry_at.is_not(None))))
 
 
 def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
@@ -215,7 +222,7 @@ def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
     return found or ""
 
 
-def _find_media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
+def _find_media(tx: Tx, file: ImportFile | None, job_id: str, key: str, version: str) -> MediaView | None:
     """Return the media of the file; without a manifest, the media that the job made of this version."""
     table = media_table
     made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version

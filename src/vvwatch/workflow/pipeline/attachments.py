@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from anyio import to_thread
 
@@ -18,8 +18,8 @@ from vvwatch.providers.local.uploads import Arriving
 from vvwatch.senders.downloads import Download, Downloads
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
-from vvwatch.store.imports import fetching
-from vvwatch.store.imports.fetching import Attachment
+from vvwatch.store.imports import attachments
+from vvwatch.store.imports.attachments import Attachment
 from vvwatch.store.imports.imports import FileWork
 from vvwatch.workflow.pipeline.uploads import Uploads
 
@@ -41,42 +41,43 @@ class Attachments:
 
         Raises AttachmentRefused, AttachmentUnavailable, MachineShortage.
         """
-        if work.file.version or not work.file.origin:
+        origin = work.file.origin
+        if work.file.version or not origin:
             return False
         with self._uploads.holding(work.job.id):
-            await self._fetch(job, work)
+            await self._fetch(job, work, origin)
         return True
 
     async def clear(self, job_id: str) -> None:
         """Remove what was sent in or fetched for a job that ended, and that became no media."""
         await self._uploads.clear(job_id)
 
-    async def _fetch(self, job: Job, work: FileWork) -> None:
-        attachment = fetching.open_attachment(self._box, work.file.origin)
+    async def _fetch(self, job: Job, work: FileWork, origin: dict[str, Any]) -> None:
+        attachment = attachments.open_attachment(self._box, origin)
         async with self._uploads.arriving() as arriving:
             async with self._downloads.file(attachment.download_url) as download:
                 name = _name_file(attachment, download)
                 await _fill_file(arriving, self._awaited(job, download.pieces))
-            if not await self._database.read(fetching.is_awaited, job):
+            if not await self._database.read(attachments.is_awaited, job):
                 return
             if not arriving.size_bytes:
                 raise AttachmentRefused("the file is empty", "look at its address")
             obj = await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
-            await self._database.write(fetching.note_fetched, job, obj)
+            await self._database.write(attachments.note_fetched, job, obj)
 
     async def _awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces, as long as it is this job that fetches them: where a host is slow, people cancel."""
         looked = time.monotonic()
         async for piece in pieces:
             if time.monotonic() - looked >= _LOOK_SECONDS:
-                if not await self._database.read(fetching.is_awaited, job):
+                if not await self._database.read(attachments.is_awaited, job):
                     return
                 looked = time.monotonic()
             yield piece
 
 
 def _name_file(attachment: Attachment, download: Download) -> str:
-    name = fetching.choose_file_name(attachment, download.content_type)
+    name = attachments.choose_file_name(attachment, download.content_type)
     if name is None:
         kind = download.content_type.partition(";")[0] or "no type"
         hint = "name its format: file_name or mime_type"

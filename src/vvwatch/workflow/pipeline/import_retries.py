@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
-import sqlalchemy as sa
 
 from vvwatch.errors import (
     ObjectArchived,
@@ -24,7 +23,8 @@ from vvwatch.errors import (
 from vvwatch.ports import Hint
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.imports import retrying, unreadable
-from vvwatch.store.imports.unreadable import DueTry
+from vvwatch.store.imports.unreadable import DueTry, VersionRef
+from vvwatch.store.models.imports import Trouble
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.reading import Attempt, Reading
 
@@ -72,20 +72,20 @@ class ImportRetries:
 
     async def round(self) -> int:
         """Try a few of those that are due; returns how many were taken up."""
-        taken: list[sa.Row[Any]] = []
+        taken: list[Trouble] = []
 
-        async def one(row: sa.Row[Any]) -> None:
+        async def one(version: VersionRef) -> None:
             try:
-                due = await self._written(unreadable.begin_try, row.scope_id, row.key, row.version, self.node)
+                due = await self._written(unreadable.begin_try, *version, self.node)
                 if due is not None and await self._tried(due):
                     taken.append(due.trouble)
             except Exception as error:  # noqa: BLE001  # its lease ends, and then it is tried again
                 self.telemetry.emit("task.failed", task="troubles", error=error)
 
-        rows = await self.database.read(unreadable.list_due, self.node, AT_ONCE)
+        versions = await self.database.read(unreadable.list_due, self.node, AT_ONCE)
         async with anyio.create_task_group() as tasks:
-            for row in rows:
-                tasks.start_soon(one, row)
+            for version in versions:
+                tasks.start_soon(one, version)
         for scope_id, reason in {(begun.scope_id, begun.reason) for begun in taken}:
             await self._written(unreadable.bring_forward, scope_id, reason)
         return len(taken)
@@ -114,8 +114,7 @@ class ImportRetries:
 
     async def _failed(self, due: DueTry, error: VvwatchError, started: float) -> bool:
         begun, connector = due.trouble, due.connector
-        never = _NEVER, _NEVER.attempts
-        attempt = Attempt(connector, begun.key, begun.version, *never, started, is_planned=True)
+        attempt = Attempt(connector, begun.key, begun.version, _Never(), 1, started, is_planned=True)
         judged = await self.reading.judged(error, attempt)
         if isinstance(judged.error, ObjectArchived):
             return await self._take_up(due)
@@ -153,11 +152,7 @@ class ImportRetries:
 
 
 class _Never:
-    """The row of an object that is tried once and was blamed for nothing yet."""
+    """An object that was blamed for nothing yet."""
 
-    attempts = 1
     failures = 0
-    failing_since: float | None = None
-
-
-_NEVER: Any = _Never()
+    failing_since = None

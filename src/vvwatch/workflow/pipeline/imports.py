@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.versions import is_same_version
@@ -15,6 +11,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome, FileWork
+from vvwatch.store.models.imports import ImportFile, ImportJob
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
@@ -93,7 +90,7 @@ class Imports:
         note = storage.notes.remark_on(file.key, file.version)
         return _to_outcome(probe, storage.uri(file.key), note)
 
-    async def _sketched(self, storage: Storage, file: sa.Row[Any]) -> Probe | None:
+    async def _sketched(self, storage: Storage, file: ImportFile) -> Probe | None:
         """The probe of an excerpt; None when only the whole can tell, as of whatever looks damaged with gaps."""
         async with storage.excerpt(file.key, file.version) as excerpt:
             try:
@@ -154,6 +151,6 @@ def _to_attempt(work: FileWork, started: float) -> Attempt:
     return Attempt(*what, work.attempt, started, _is_listed(work.job), waits=file.waits)
 
 
-def _is_listed(job: sa.Row[Any]) -> bool:
+def _is_listed(job: ImportJob) -> bool:
     """Whether a listing found what the job imports."""
     return bool(job.automation_id or job.source_kind == "connector")

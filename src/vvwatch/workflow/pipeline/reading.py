@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, Protocol
 
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.core.processors import NOBODY, ProcessorNames
 from vvwatch.core.retries import Bound, Patience, backoff_seconds
@@ -45,7 +44,7 @@ from vvwatch.errors import (
 from vvwatch.ports import Clock, Job, Storage
 from vvwatch.ports.processing import Prober, Processor
 from vvwatch.store.models.catalog import Connector
-from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
+from vvwatch.store.models.runs import Run
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.liveness import Liveness, StoreState
 
@@ -102,6 +101,15 @@ def _rank_error(error: VvwatchError) -> int:
     return next((rank for rank, kind in enumerate(kinds) if isinstance(error, kind)), len(kinds))
 
 
+class Blamed(Protocol):
+    """How often in a row an object was blamed for a failure, and since when."""
+
+    @property
+    def failures(self) -> int: ...
+    @property
+    def failing_since(self) -> float | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A failed attempt at a version of an object, begun at `started` (monotonic).
@@ -115,7 +123,7 @@ class Attempt:
     connector: Connector
     key: str
     version: str
-    row: sa.Row[Any] | RunItem | SegmentRetry
+    row: Blamed
     number: int
     started: float
     is_listed: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from typing import Any
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
 from vvwatch.core.identities import WHOLE
@@ -190,7 +191,7 @@ class Runs:
     def _tell_trouble(self, work: ItemWork, judged: Judgement, end: ItemEnd | None) -> None:
         if end is not None:
             return
-        told = {"run": work.run.id, "media": work.media.id, "error": judged.error}
+        told: dict[str, Any] = {"run": work.run.id, "media": work.media.id, "error": judged.error}
         if isinstance(judged.error, MachineShortage):
             self._telemetry.emit("machine.shortage", reason=judged.error.code, error=judged.error)
         elif judged.waits:
