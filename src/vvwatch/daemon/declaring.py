@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config.models import Automation
@@ -18,7 +17,7 @@ from vvwatch.daemon.credentials import check_credentials
 from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreError
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT
-from vvwatch.store.admin import audit, keys, moving
+from vvwatch.store.admin import audit, declared, keys, moving
 from vvwatch.store.catalog import catalog, settings
 from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.db import sealing
@@ -26,15 +25,6 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import webhooks
 from vvwatch.store.delivery.webhooks import WebhookSpec
-from vvwatch.store.schema import (
-    api_keys,
-    connectors,
-    export_automations,
-    import_automations,
-    indexes,
-    prompts,
-)
-from vvwatch.store.schema import webhooks as webhook_table
 from vvwatch.store.watching import automations
 from vvwatch.workflow.pipeline.prompts import check_prompts
 
@@ -50,7 +40,7 @@ async def apply_declarations(components: Components, config: Config) -> None:
 def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     """Return the audit entries of the changes."""
     moving.require_whole(tx)
-    before = _read_declared(tx)
+    before = declared.read_declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
     settings.check_key(tx, box, shared=config.replicated)
@@ -68,33 +58,25 @@ def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     ]
     for name in config.webhooks.hooks:
         _declare_webhook(tx, config, box, name)
-    _release_removed(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
-    return list(_record_changes(tx, before, _read_declared(tx)))
+    still = {
+        "connectors": set(map(ids.connector_id, config.connectors)),
+        "indexes": set(map(ids.index_id, config.indexes)),
+        "prompts": {catalog.DEFAULT_PROMPT_ID, *map(ids.prompt_id, config.prompts)},
+        "import_automations": {pair[0] for pair in kept},
+        "export_automations": {pair[1] for pair in kept if pair[1]},
+        "webhooks": set(map(ids.webhook_id, config.webhooks.hooks)),
+    }
+    declared.release_removed(tx, still)
+    return list(_record_changes(tx, before, declared.read_declared(tx)))
 
 
 _Rows = dict[tuple[str, str], dict[str, Any]]
 """What is declared, by what it is and its id."""
 
-_KINDS: Final = {
-    connectors: "connector",
-    indexes: "index",
-    prompts: "prompt",
-    import_automations: "automation",
-    export_automations: "automation",
-    webhook_table: "webhook",
-}
 _NO_EDIT: Final = frozenset(
     {"updated_at", "revision", "next_at", "cadence", "failure_count", "probe_at", "last_used_at"}
 )
 """Columns that also change when the file is the same."""
-
-
-def _read_declared(tx: Tx) -> _Rows:
-    """Return the declared rows, and the operator's own key, as they are in the database."""
-    chosen = [(sa.select(table).where(table.c.declared), kind) for table, kind in _KINDS.items()]
-    own_key = api_keys.c.id.startswith(keys.ADMIN_KEY_ID, autoescape=True)
-    chosen.append((sa.select(api_keys).where(own_key), "key"))
-    return {(kind, row.id): dict(row._mapping) for rows, kind in chosen for row in tx.all(rows)}
 
 
 def _record_changes(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
@@ -137,10 +119,10 @@ def _declare_connector(tx: Tx, config: Config, box: SecretBox, name: str) -> Non
 
 def _seal_credentials(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
     """Return `text` sealed; as it is already stored if it is equal, so that nothing counts as changed."""
-    kept = tx.execute(sa.select(connectors.c.credentials).where(connectors.c.id == connector_id)).scalar()
+    kept = declared.find_credentials(tx, connector_id)
     with suppress(StoreError):  # another key has sealed it
         if kept is not None and box.open(kept) == text:
-            return bytes(kept)
+            return kept
     return sealing.seal(tx, box, text)
 
 
@@ -169,7 +151,7 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
         settle_seconds=wanted.settle_seconds,
         preset={**wanted.prompt.model_dump(), "prompt_id": ids.prompt_id(wanted.prompt.prompt_id)},
         enabled=wanted.enabled,
-        paused=wanted.paused or _is_paused(tx, import_automations, index_id),
+        paused=wanted.paused or declared.is_import_paused(tx, index_id),
         process_existing=wanted.process_existing,
         import_mode_override=wanted.import_mode,
         concurrency=wanted.concurrency,
@@ -186,21 +168,16 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
         destination_connector_id=ids.connector_id(wanted.export.connector),
         destination_subpath=wanted.export.subpath,
         enabled=wanted.export.enabled,
-        paused=_is_paused(tx, export_automations, index_id),
+        paused=declared.is_export_paused(tx, index_id),
         declared=True,
     )
     return saved.id, automations.save_export(tx, index_id, export, ids.export_automation_id(name)).id
 
 
-def _is_paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
-    """Return whether a person paused it, which outlives a restart."""
-    return bool(tx.execute(sa.select(table.c.paused).where(table.c.index_id == index_id)).scalar())
-
-
 def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
     wanted = config.webhooks.hooks[name]
     webhook_id = ids.webhook_id(name)
-    found = tx.first(sa.select(webhook_table).where(webhook_table.c.id == webhook_id))
+    found = webhooks.find(tx, webhook_id)
     kept = webhooks.new_secret() if found is None else box.open(found.secret)
     given = config.webhook_secrets.get(name)
     spec = WebhookSpec(
@@ -210,27 +187,5 @@ def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
         index_ids=None if wanted.indexes is None else tuple(map(ids.index_id, wanted.indexes)),
         metadata=wanted.metadata,
     )
-    policy = config.webhooks.policy
-    webhooks.declare(tx, box, webhook_id, spec, given.reveal() if given else kept, policy)
-    if not wanted.enabled:
-        tx.update(webhook_table, webhook_id, status="disabled")
-
-
-def _release_removed(tx: Tx, config: Config, imports: set[str], exports: set[str]) -> None:
-    """Make resources editable that left the file; stop its automations and webhooks."""
-    wanted = {
-        connectors: set(map(ids.connector_id, config.connectors)),
-        indexes: set(map(ids.index_id, config.indexes)),
-        prompts: {catalog.DEFAULT_PROMPT_ID, *map(ids.prompt_id, config.prompts)},
-        import_automations: imports,
-        export_automations: exports,
-        webhook_table: set(map(ids.webhook_id, config.webhooks.hooks)),
-    }
-    stopped: dict[sa.Table, dict[str, Any]] = {
-        import_automations: {"enabled": False, "next_at": None, "updated_at": tx.now},
-        export_automations: {"enabled": False},
-        webhook_table: {"status": "disabled"},
-    }
-    for table, kept in wanted.items():
-        gone = sa.update(table).where(table.c.declared, table.c.id.not_in(kept))
-        tx.execute(gone.values(declared=False, **stopped.get(table, {})))
+    secret, policy = given.reveal() if given else kept, config.webhooks.policy
+    webhooks.declare(tx, box, webhook_id, spec, secret, policy, enabled=wanted.enabled)

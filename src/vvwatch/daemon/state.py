@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import sqlalchemy as sa
 from fastapi import FastAPI
 
 from vvwatch import __version__
@@ -20,22 +19,11 @@ from vvwatch.core.connections import affordable_streams
 from vvwatch.core.rate_limits import Limits
 from vvwatch.core.shortages import CODES
 from vvwatch.daemon.wiring import Components
-from vvwatch.errors import ProcessorPaused, StoreUnavailable
-from vvwatch.ports import Kind
-from vvwatch.store.admin import nodes, shortages
-from vvwatch.store.db.database import ENTITIES, JobSink, Tx
-from vvwatch.store.schema import (
-    deliveries,
-    import_automations,
-    import_files,
-    run_items,
-    segment_retries,
-    windows,
-)
+from vvwatch.errors import StoreUnavailable
+from vvwatch.store.admin import nodes, shortages, workload
 from vvwatch.store.watching import automations
 
 _UPLOAD_WAIT_SECONDS = 5.0
-_SOON_SECONDS = 2.0
 
 
 @dataclass
@@ -188,13 +176,13 @@ async def is_idle(components: Components, started_at: float) -> bool:
     """
     if components.watcher.settling() or components.watcher.busy():
         return False
-    return await components.database.read(_has_nothing_left, started_at)
+    return await components.database.read(workload.has_nothing_left, started_at)
 
 
 async def measure_work(components: Components) -> dict[str, Any]:
     """Return the work under way in numbers. Reports the end of a shortage of this machine."""
     await _report_recovery(components)
-    figures = await components.database.read(_read_figures, components.sink)
+    figures = await components.database.read(workload.read_figures, components.sink)
     return {**figures, "connections_open": len(components.connections)}
 
 
@@ -205,51 +193,3 @@ async def list_watched(components: Components) -> dict[str, set[str]]:
         "automation": {automation.id for automation, _ in pairs},
         "connector": {connector.id for _, connector in pairs if connector.events},
     }
-
-
-def _read_figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
-    return {
-        "automations": _count_rows(tx, import_automations.c.enabled, ~import_automations.c.paused),
-        "windows_open": _count_rows(tx, windows.c.state == "open"),
-        "files_pending": _count_unfinished(tx, import_files) - _count_gathered(tx),
-        "items_pending": _count_unfinished(tx, run_items),
-        "delivery_backlog": _count_rows(tx, deliveries.c.completed_at.is_(None)),
-        "jobs_due": sink.due(tx),
-        "nodes_lost": nodes.count_lost(tx),
-    }
-
-
-def _count_unfinished(tx: Tx, table: sa.Table) -> int:
-    """Count rows in the engine's hands and rows that wait for their share; each part has its own index."""
-    in_hand = _count_rows(tx, table.c.next_at.is_not(None))
-    return in_hand + _count_rows(tx, table.c.status == "pending", table.c.next_at.is_(None))
-
-
-def _count_gathered(tx: Tx) -> int:
-    """Count files in open windows, which have no import job yet."""
-    held = sa.select(sa.func.coalesce(sa.func.sum(windows.c.object_count), 0))
-    return int(tx.execute(held.where(windows.c.state == "open")).scalar_one())
-
-
-def _count_rows(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
-    return int(tx.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
-
-
-def _has_nothing_left(tx: Tx, started_at: float) -> bool:
-    waiting = [table for kind, table in ENTITIES.items() if kind is not Kind.SCAN]
-    for table in waiting:
-        waits: list[sa.ColumnElement[bool]] = [table.c.next_at.is_not(None)]
-        if table is segment_retries:  # what is tried again by itself, some time later, holds up nobody
-            waits.append(table.c.tries == 0)
-        if table is run_items:  # a refused key, a missing model: nothing goes on by itself
-            is_late = table.c.next_at > tx.now + _SOON_SECONDS
-            is_paused = sa.and_(is_late, table.c.error_code == ProcessorPaused.code)
-            waits.append(sa.not_(sa.func.coalesce(is_paused, sa.false())))
-        if tx.first(sa.select(table.c.id).where(*waits).limit(1)) is not None:
-            return False
-    unscanned = sa.select(import_automations.c.id).where(
-        import_automations.c.enabled,
-        ~import_automations.c.paused,
-        sa.func.coalesce(import_automations.c.last_scan_at, 0.0) < started_at,
-    )
-    return tx.first(unscanned) is None

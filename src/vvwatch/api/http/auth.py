@@ -12,7 +12,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from fastapi.params import Form
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch.api.http.auditing import note_refusal
 from vvwatch.api.http.bodies import check_values
@@ -22,7 +21,6 @@ from vvwatch.api.http.links import USES, is_admitted
 from vvwatch.core.audit import Reason
 from vvwatch.core.keys import Scope, allows_scope, digest_key, has_valid_format
 from vvwatch.core.rate_limits import Meter
-from vvwatch.errors import StoreError
 from vvwatch.store.admin import keys
 from vvwatch.store.models.admin import ApiKey
 
@@ -118,7 +116,7 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
     if counted:
         _count_request(request, row.id, context.clock.now())
     if keys.should_note_use(row, context.clock.now()):
-        with suppress(SQLAlchemyError, StoreError):  # a full disk must not lock the operator out
+        with suppress(Exception):  # a full disk must not lock the operator out
             await context.database.write(keys.note_use, row.id)
 
 

@@ -63,7 +63,7 @@ def create(
     or an event that cannot be, NotFound for an unknown index, RequestMismatch.
     """
     webhook_id = f"wh_{claim.id[:_DIGITS]}" if claim else tx.new_id("wh")
-    found = _find(tx, webhook_id)
+    found = find(tx, webhook_id)
     if claim and found is not None and found.status != DELETED:
         claim.require(found.made_by)
         return found, box.open(found.secret), False
@@ -82,7 +82,8 @@ def create(
     return get(tx, webhook_id), secret, True
 
 
-def _find(tx: Tx, webhook_id: str) -> Webhook | None:
+def find(tx: Tx, webhook_id: str) -> Webhook | None:
+    """Return the webhook, deleted or not; None if there is none."""
     return first_of(Webhook, tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)))
 
 
@@ -166,17 +167,25 @@ def _require_api_made(tx: Tx, webhook_id: str) -> Webhook:
 
 
 def declare(
-    tx: Tx, box: SecretBox, webhook_id: str, spec: WebhookSpec, secret: str, policy: AddressPolicy
+    tx: Tx,
+    box: SecretBox,
+    webhook_id: str,
+    spec: WebhookSpec,
+    secret: str,
+    policy: AddressPolicy,
+    *,
+    enabled: bool = True,
 ) -> Webhook:
     """The webhook as the configuration file has it, active: declaring it anew forgives what failed before.
 
     Raises InvalidInput or NotFound as `create`.
     """
     _check_spec(tx, spec, policy)
-    found = _find(tx, webhook_id)
+    found = find(tx, webhook_id)
     is_kept = found is not None and box.open(found.secret) == secret
     sealed = found.secret if found is not None and is_kept else sealing.seal(tx, box, secret)
-    state = {"secret": sealed, "declared": True, "status": "active", "failure_count": 0}
+    state = {"secret": sealed, "declared": True, "failure_count": 0}
+    state["status"] = "active" if enabled else "disabled"
     values = {**spec.columns(), **state, "updated_at": tx.now}
     if found is None:
         tx.insert(webhooks, id=webhook_id, created_at=tx.now, **values)
