@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import Conflict, InvalidInput
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import columns, models_of
+from vvwatch.store.models.delivery import Export
+from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import (
     deliveries,
     exports,
@@ -195,8 +198,9 @@ def _list_jobs(tx: Tx, since: float) -> list[Failure]:
 def _list_runs(tx: Tx, since: float) -> list[Failure]:
     """Describe runs with their first failed item, or else the first failed segment."""
     table, item, piece = prompt_runs, run_items.alias("item"), segment_results.alias("piece")
-    columns = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
-    chosen = sa.select(table, *columns, piece.c.error.label("segment_error")).select_from(table)
+    of_item = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
+    failure = *columns(Run, table), *of_item, piece.c.error.label("segment_error")
+    chosen = sa.select(*failure).select_from(table)
     chosen = chosen.outerjoin(item, item.c.id == _first_item()).outerjoin(
         media, media.c.id == item.c.media_id
     )
@@ -205,15 +209,26 @@ def _list_runs(tx: Tx, since: float) -> list[Failure]:
     rows = tx.all(
         chosen.where(table.c.id.in_(_select_newest(tx, _RUNS, since))).order_by(table.c.updated_at.desc())
     )
-    return _group(map(_run_failure, rows))
+    return _group(map(_run_failure, models_of(_FailedRun, rows)))
 
 
-def _run_failure(row: sa.Row[Any]) -> Failure:
+@dataclass(frozen=True, slots=True)
+class _FailedRun(Run):
+    """A run with its first failed item or segment."""
+
+    title: str | None
+    message: str | None
+    start_time: float | None
+    end_time: float | None
+    segment_error: str | None
+
+
+def _run_failure(row: _FailedRun) -> Failure:
     segments = 0 if row.failed_items else row.total_segments - row.completed_segments
-    message = row.message if row.segment_error is None else row.segment_error
-    name = row.title
+    name, message = row.title, row.message
     if row.segment_error is not None:
-        name = f"{row.title}, {row.start_time:.10g} to {row.end_time:.10g} s"
+        name = f"{row.title}, {row.start_time or 0:.10g} to {row.end_time or 0:.10g} s"
+        message = row.segment_error
     failed = segments or row.failed_items or row.missing_wholes
     return Failure(
         kind="prompt_run",
@@ -266,19 +281,19 @@ def _describe_first(
 def _list_exports(tx: Tx, since: float) -> list[Failure]:
     chosen = sa.select(exports).where(exports.c.id.in_(_select_newest(tx, _EXPORTS, since)))
     rows = tx.all(chosen.order_by(exports.c.completed_at.desc()))
-    return _group(
-        _export_failure(row, "failed", row.error_message or "failed", row.completed_at) for row in rows
-    )
+    return _group(_export_failure(row, "failed") for row in models_of(Export, rows))
 
 
 def _list_waiting(tx: Tx) -> list[Failure]:
     """Describe exports that failed and will be retried."""
     chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(NEWEST)
-    return _group(_export_failure(row, "waiting", row.last_error, row.updated_at) for row in tx.all(chosen))
+    return _group(_export_failure(row, "waiting") for row in models_of(Export, tx.all(chosen)))
 
 
-def _export_failure(row: sa.Row[Any], state: str, what: str, last_at: float | None) -> Failure:
-    next_at = row.next_at if state == "waiting" else None
+def _export_failure(row: Export, state: str) -> Failure:
+    is_waiting = state == "waiting"
+    what = (row.last_error or "") if is_waiting else (row.error_message or "failed")
+    last_at, next_at = (row.updated_at, row.next_at) if is_waiting else (row.completed_at, None)
     return Failure("export", row.id, (row.id,), state, what, 1, last_at, next_at, row.index_id or "", what)
 
 
@@ -290,30 +305,32 @@ def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
     some = chosen.limit(MOST_COUNTED).subquery()
     newest = sa.func.max(some.c.id).label("id"), sa.func.count().label("failed")
     grouped = sa.select(*newest).group_by(some.c.webhook_id).subquery()
-    joined = sa.select(table, grouped.c.failed, webhooks.c.name).select_from(table)
+    told = table.c.id, table.c.error_message, table.c.completed_at, table.c.webhook_id, webhooks.c.name
+    joined = sa.select(*told, grouped.c.failed).select_from(table)
     joined = (
         joined.join(grouped, grouped.c.id == table.c.id)
         .join(webhooks, webhooks.c.id == table.c.webhook_id)
         .order_by(table.c.id.desc())
     )
-    return [_delivery_failure(row) for row in tx.all(joined.limit(NEWEST))]
+    return [_delivery_failure(row) for row in models_of(_FailedDelivery, tx.all(joined.limit(NEWEST)))]
 
 
-def _delivery_failure(row: sa.Row[Any]) -> Failure:
+class _FailedDelivery(NamedTuple):
+    """The newest failed delivery of a webhook, and how many failed."""
+
+    id: str
+    error_message: str | None
+    completed_at: float
+    webhook_id: str
+    name: str
+    failed: int
+
+
+def _delivery_failure(row: _FailedDelivery) -> Failure:
     times = "was" if row.failed == 1 else f"and {row.failed - 1:,} more were"
     what = f"an event for {row.name} {times} given up: {row.error_message or 'it was not accepted'}"
-    return Failure(
-        "delivery",
-        row.id,
-        (row.id,),
-        "failed",
-        what,
-        row.failed,
-        row.completed_at,
-        None,
-        row.webhook_id,
-        row.webhook_id,
-    )
+    about = row.webhook_id, row.webhook_id
+    return Failure("delivery", row.id, (row.id,), "failed", what, row.failed, row.completed_at, None, *about)
 
 
 def _group(found: Iterable[Failure]) -> list[Failure]:

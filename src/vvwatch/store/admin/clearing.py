@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.core.budgets import run_scope
 from vvwatch.store.admin.deletions import INDEX, VIDEO, is_unfinished
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.models.admin import Deletion
 from vvwatch.store.runs import journal, llm_calls, spending
 from vvwatch.store.schema import (
@@ -142,13 +143,20 @@ def _clear_items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     llm_calls.delete_calls(tx, ids)
     columns = run_items.c
     told = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
-    gone = tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told))
+    gone = models_of(_GoneItem, tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told)))
     for run_id in {row.run_id for row in gone}:
         _subtract_counts(tx, run_id, [row for row in gone if row.run_id == run_id])
     return found + len(ids)
 
 
-def _subtract_counts(tx: Tx, run_id: str, gone: Sequence[sa.Row[Any]]) -> None:
+class _GoneItem(NamedTuple):
+    run_id: str
+    status: str
+    segment_count: int
+    failed_segment_count: int
+
+
+def _subtract_counts(tx: Tx, run_id: str, gone: Sequence[_GoneItem]) -> None:
     fewer = Counter({f"{status}_items": count for status, count in Counter(r.status for r in gone).items()})
     fewer["total_items"] = len(gone)
     fewer["total_segments"] = sum(row.segment_count for row in gone)

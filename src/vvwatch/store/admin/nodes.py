@@ -6,15 +6,16 @@ it is reported for a day, or until it is back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.schema import connectors, nodes
 
 HEARTBEAT_SECONDS: Final = 60.0
@@ -97,8 +98,8 @@ def claim_lost(tx: Tx) -> list[Node]:
     """Return lost nodes that no other node has reported yet: only one caller gets each."""
     missed = sa.update(nodes).where(nodes.c.missed_at.is_(None), _silent(tx.now)).values(missed_at=tx.now)
     rows = tx.all(missed.returning(nodes))
-    owned = _owned(tx) if rows else ()
-    return [_node(row.name, row, owned, tx.now) for row in rows]
+    owned = _map_owned(tx) if rows else {}
+    return [_node(row, owned, tx.now) for row in models_of(_Heartbeat, rows)]
 
 
 def remove_node(tx: Tx, name: str) -> None:
@@ -113,10 +114,12 @@ def dismiss_lost(tx: Tx, name: str) -> bool:
 
 def list_nodes(tx: Tx) -> list[Node]:
     """Return the nodes by name: working ones, lost ones, and those that connectors wait for."""
-    owned = _owned(tx)
-    known = {row.name: row for row in tx.all(sa.select(nodes))}
-    names = sorted({*known, *(row.node for row in owned)})
-    everybody = (_node(name, known.get(name), owned, tx.now) for name in names)
+    owned = _map_owned(tx)
+    known = {row.name: row for row in models_of(_Heartbeat, tx.all(sa.select(nodes)))}
+    everybody = (
+        _node(known[name], owned, tx.now) if name in known else Node(name, "", "", 0.0, 0.0, owned[name])
+        for name in sorted({*known, *owned})
+    )
     return [node for node in everybody if node.waiting or node.seen_at > tx.now - TOLD_SECONDS]
 
 
@@ -135,14 +138,30 @@ def _silent(now: float) -> sa.ColumnElement[bool]:
     return nodes.c.seen_at < now - sa.func.coalesce(nodes.c.heartbeat_seconds, HEARTBEAT_SECONDS)
 
 
-def _owned(tx: Tx) -> Sequence[sa.Row[Any]]:
-    return tx.all(sa.select(connectors.c.node, connectors.c.id).where(connectors.c.node != ""))
+def _map_owned(tx: Tx) -> dict[str, tuple[str, ...]]:
+    """Return the connectors that only one node can reach, by node."""
+    owned: dict[str, tuple[str, ...]] = {}
+    chosen = sa.select(connectors.c.node, connectors.c.id).where(connectors.c.node != "")
+    for row in tx.all(chosen.order_by(connectors.c.id)):
+        owned[row.node] = (*owned.get(row.node, ()), row.id)
+    return owned
 
 
-def _node(name: str, row: sa.Row[Any] | None, owned: Sequence[sa.Row[Any]], now: float) -> Node:
-    theirs = tuple(sorted(each.id for each in owned if each.node == name))
-    if row is None:
-        return Node(name, "", "", 0.0, 0.0, theirs)
+@dataclass(frozen=True, slots=True)
+class _Heartbeat:
+    """A row of the table of nodes."""
+
+    name: str
+    version: str
+    address: str
+    started_at: float
+    seen_at: float
+    heartbeat_seconds: float | None
+    held: dict[str, int] | None
+    missed_at: float | None
+
+
+def _node(row: _Heartbeat, owned: Mapping[str, tuple[str, ...]], now: float) -> Node:
     works = row.seen_at >= now - (row.heartbeat_seconds or HEARTBEAT_SECONDS)
-    life = name, row.version, row.address, row.started_at, row.seen_at
-    return Node(*life, ()) if works else Node(*life, theirs, row.seen_at, row.held or {})
+    life = row.name, row.version, row.address, row.started_at, row.seen_at
+    return Node(*life, ()) if works else Node(*life, owned.get(row.name, ()), row.seen_at, row.held or {})

@@ -7,7 +7,7 @@ everything is checked again: only then may an old key be thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,14 +122,12 @@ def _in_origins(tx: Tx, after: str) -> tuple[list[_Found], str | None]:
     )
     job_ids = page.scalars().all()
     files = sa.select(import_files.c.id, import_files.c.origin).where(import_files.c.job_id.in_(job_ids))
-    found = list(_origins(tx.all(files)))
+    found: list[_Found] = [
+        (row.id, row.origin["sealed_url"].encode(), _origin(row.origin))
+        for row in tx.all(files)
+        if row.origin and row.origin.get("sealed_url")
+    ]
     return found, job_ids[-1] if len(job_ids) == _AT_ONCE // 10 else None
-
-
-def _origins(rows: Sequence[sa.Row[Any]]) -> Iterator[_Found]:
-    for row in rows:
-        if row.origin and row.origin.get("sealed_url"):
-            yield row.id, row.origin["sealed_url"].encode(), _origin(row.origin)
 
 
 def _origin(known: Mapping[str, Any]) -> Callable[[bytes], Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,7 +36,11 @@ def list_waiting(tx: Tx) -> Sequence[WaitingWork]:
         *tx.all(_count_waiting(files, files.reason, files.message, FileStatus.PENDING)),
         *tx.all(_count_waiting(items, items.error_code, items.error_message, ItemStatus.PENDING)),
     ]
-    return [_merge(code, its) for code in shortages.CODES if (its := [r for r in rows if r.code == code])]
+    found = [
+        WaitingWork(row.code, row.message or "", int(row.number), row.since or row.next_at, row.next_at)
+        for row in rows
+    ]
+    return [_merge(its) for code in shortages.CODES if (its := [each for each in found if each.code == code])]
 
 
 def _count_waiting(
@@ -45,7 +49,7 @@ def _count_waiting(
     told = (
         code.label("code"),
         sa.func.max(message).label("message"),
-        sa.func.count().label("count"),
+        sa.func.count().label("number"),
         sa.func.min(table.failing_since).label("since"),
         sa.func.min(table.next_at).label("next_at"),
     )
@@ -53,11 +57,10 @@ def _count_waiting(
     return sa.select(*told).where(*waits).group_by(code)
 
 
-def _merge(code: str, rows: Sequence[sa.Row[Any]]) -> WaitingWork:
-    return WaitingWork(
-        code,
-        rows[0].message or "",
-        sum(int(row._mapping["count"]) for row in rows),
-        min(row.since or row.next_at for row in rows),
-        min(row.next_at for row in rows),
+def _merge(found: Sequence[WaitingWork]) -> WaitingWork:
+    return replace(
+        found[0],
+        count=sum(each.count for each in found),
+        since=min(each.since for each in found),
+        next_at=min(each.next_at for each in found),
     )

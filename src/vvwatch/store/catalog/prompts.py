@@ -66,13 +66,13 @@ def describe_users(tx: Tx, prompt_id: str) -> list[str]:
 def _list_users(tx: Tx, prompt_id: str) -> Iterator[str]:
     automations = sa.select(import_automations.c.index_id, import_automations.c.prompt_preset)
     for row in tx.all(automations):
-        if _uses_prompt(row, prompt_id):
+        if _uses_prompt(row.prompt_preset, prompt_id):
             yield f"the import automation of index {row.index_id}"
     going = import_jobs.c.status.not_in(imports.TERMINAL)
     for row in tx.all(sa.select(import_jobs.c.id, import_jobs.c.prompt_preset).where(going)):
-        if _uses_prompt(row, prompt_id):
+        if _uses_prompt(row.prompt_preset, prompt_id):
             yield f"import job {row.id}"
 
 
-def _uses_prompt(row: sa.Row[Any], prompt_id: str) -> bool:
-    return bool(row.prompt_preset) and row.prompt_preset.get("prompt_id") == prompt_id
+def _uses_prompt(preset: Mapping[str, Any] | None, prompt_id: str) -> bool:
+    return (preset or {}).get("prompt_id") == prompt_id

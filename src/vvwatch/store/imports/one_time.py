@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,7 +23,7 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx, is_one_of
-from vvwatch.store.db.typed import model_of, model_or_none
+from vvwatch.store.db.typed import model_of, model_or_none, models_of
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports.imports import FileEnd
@@ -170,7 +170,16 @@ def _find_current(tx: Tx, job: Job, listing: Listing) -> ImportJob | None:
     return row if mine else None
 
 
-def _find_files(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[Any]]:
+class _KnownFile(NamedTuple):
+    """A file that is in the manifest."""
+
+    key: str
+    version: str
+    status: str
+    claimed: bool
+
+
+def _find_files(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, _KnownFile]:
     if not keys:
         return {}
     columns = import_files.c
@@ -178,14 +187,14 @@ def _find_files(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[An
     rows = tx.execute(
         chosen.where(columns.job_id == job_id, is_one_of(columns.key)), {"keys": json.dumps(keys)}
     )
-    return {row.key: row for row in rows}
+    return {row.key: row for row in models_of(_KnownFile, rows)}
 
 
-def _is_skipped(file: sa.Row[Any]) -> bool:
-    return bool(file.status == FileStatus.SKIPPED)
+def _is_skipped(file: _KnownFile) -> bool:
+    return file.status == FileStatus.SKIPPED
 
 
-def _select_pending(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
+def _select_pending(there: Mapping[str, _KnownFile]) -> set[tuple[str, str]]:
     return {(row.key, row.version) for row in there.values() if row.status == FileStatus.PENDING}
 
 

@@ -65,8 +65,7 @@ def find_holders(tx: Tx, owners: Sequence[Owner]) -> Holders:
     for kind, table in ((Kind.RUN_ITEM, run_items), (Kind.SEGMENT_RETRY, segment_retries)):
         refs = sorted({owner.job.ref for owner in owners if owner.job.kind is kind})
         ids: list[Any] = list(map(int, refs)) if kind is Kind.RUN_ITEM else list(refs)
-        rows = _read_attempts(tx, table, ids)
-        attempts |= {(kind, str(row.id), row.revision): row.attempts for row in rows}
+        attempts |= {(kind, *fence): attempt for fence, attempt in _read_attempts(tx, table, ids).items()}
     now = {owner: attempts.get((owner.job.kind, owner.job.ref, owner.job.revision)) for owner in owners}
     return Holders(
         frozenset(owner for owner, attempt in now.items() if attempt == owner.attempt),
@@ -74,11 +73,13 @@ def find_holders(tx: Tx, owners: Sequence[Owner]) -> Holders:
     )
 
 
-def _read_attempts(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> Sequence[sa.Row[Any]]:
-    """Read the attempts as if they were written, so that a serializable transaction that takes the items runs again."""
-    if not ids:
-        return ()
-    return tx.execute(_attempts_query(table, tx.conn.dialect.name), {"ids": ids}).all()
+def _read_attempts(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> dict[tuple[str, int], int]:
+    """Return the attempts of these items, by id and revision.
+
+    They count as written, so that a serializable transaction that takes the items runs again.
+    """
+    rows = tx.execute(_attempts_query(table, tx.conn.dialect.name), {"ids": ids}) if ids else ()
+    return {(str(row.id), row.revision): row.attempts for row in rows}
 
 
 @cache
@@ -112,15 +113,15 @@ def superseded_error(owner: Owner) -> Superseded:
 def read_plan(tx: Tx, owner: Owner) -> Plan | None:
     """Return the item's plan, in a retry that of the first processing. Raises Superseded."""
     _require_current(tx, owner)
-    row = _read_journal(tx, owner, "")
-    return None if row is None or row.plan is None else _parse_plan(row.plan)
+    plan = _read_journal(tx, item_journals.c.plan, owner, "")
+    return None if plan is None else _parse_plan(plan)
 
 
-def _read_journal(tx: Tx, owner: Owner, generation: str) -> sa.Row[Any] | None:
-    table = item_journals
-    return tx.first(
-        sa.select(table).where(table.c.run_item_id == owner.item_id, table.c.generation == generation)
-    )
+def _read_journal(tx: Tx, column: sa.Column[Any], owner: Owner, generation: str) -> Mapping[str, Any] | None:
+    table = item_journals.c
+    its = table.run_item_id == owner.item_id, table.generation == generation
+    found: Mapping[str, Any] | None = tx.execute(sa.select(column).where(*its)).scalar()
+    return found
 
 
 def _parse_plan(stored: Mapping[str, Any]) -> Plan:
@@ -152,9 +153,8 @@ def read_note(tx: Tx, owner: Owner) -> Mapping[str, Any]:
     """Return the processor's note; a retry without one gets that of the first processing. Raises Superseded."""
     _require_current(tx, owner)
     for generation in dict.fromkeys((owner.generation, "")):
-        row = _read_journal(tx, owner, generation)
-        if row is not None and row.note is not None:
-            note: Mapping[str, Any] = row.note
+        note = _read_journal(tx, item_journals.c.note, owner, generation)
+        if note is not None:
             return note
     return {}
 
@@ -184,22 +184,19 @@ def read_segments(tx: Tx, owner: Owner) -> dict[int, Segment]:
 def read_results(tx: Tx, item_id: int) -> dict[int, Segment]:
     """Return the item's results by ordinal."""
     table = segment_results
-    rows = tx.all(sa.select(table).where(table.c.run_item_id == item_id).order_by(table.c.ordinal))
-    return {row.ordinal: _parse_segment(row) for row in rows}
+    return _read_segments(tx, table, table.c.run_item_id == item_id)
 
 
 def read_retried(tx: Tx, item_id: int, generation: str) -> dict[int, Segment]:
     """Return what retries of the item found, without what failed in earlier retries."""
     table = retried_segments
     counts = sa.or_(table.c.retry_id == generation, table.c.error.is_(None))
-    return {
-        row.ordinal: _parse_segment(row)
-        for row in tx.all(sa.select(table).where(table.c.run_item_id == item_id, counts))
-    }
+    return _read_segments(tx, table, table.c.run_item_id == item_id, counts)
 
 
-def _parse_segment(row: sa.Row[Any]) -> Segment:
-    return Segment(**{name: row._mapping[name] for name in _SEGMENT_FIELDS})
+def _read_segments(tx: Tx, table: sa.Table, *wanted: sa.ColumnElement[bool]) -> dict[int, Segment]:
+    rows = tx.all(sa.select(table).where(*wanted).order_by(table.c.ordinal))
+    return {row.ordinal: Segment(**{name: row._mapping[name] for name in _SEGMENT_FIELDS}) for row in rows}
 
 
 def store_segments(tx: Tx, kept: Sequence[SegmentToStore]) -> None:

@@ -23,6 +23,7 @@ from vvwatch.errors import RunStopped, VvwatchError
 from vvwatch.ports.processing import Call, CallIntent
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import columns, models_of
 from vvwatch.store.runs import journal, processor_states, spending
 from vvwatch.store.runs.journal import Holders, Owner
 from vvwatch.store.runs.spending import Change
@@ -262,17 +263,37 @@ def _end_all(tx: Tx, ended: Sequence[CallEnd], held: Holders) -> None:
     journal.store_segments(tx, [(owner, ordinal, segment) for (owner, ordinal), segment in segments.items()])
 
 
-_select_started = sa.select(llm_calls).where(
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call as it was before it ended."""
+
+    id: str
+    run_id: str
+    run_item_id: int
+    processor: str
+    model: str
+    status: str
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanousd: int | None
+    reserved_nanousd: int | None
+    invoked_at: float
+
+
+_CALL: Final = columns(_Call, llm_calls)
+_select_started = sa.select(*_CALL).where(
     llm_calls.c.id.in_(sa.bindparam("ids", expanding=True)), llm_calls.c.status == CallStatus.STARTED
 )
 
 
-def _read_started(tx: Tx, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
+def _read_started(tx: Tx, ids: Sequence[str]) -> Mapping[str, _Call]:
     """Return those of the calls that have not ended."""
-    return {row.id: row for row in tx.execute(_select_started, {"ids": ids})} if ids else {}
+    rows = tx.execute(_select_started, {"ids": ids}) if ids else ()
+    return {row.id: row for row in models_of(_Call, rows)}
 
 
-def _settled_columns(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
+def _settled_columns(tx: Tx, row: _Call, usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
     """Return the columns of an ended call. Each attempt adds to the usage."""
     is_known = cost is not None and (row.attempts == 1 or row.cost_nanousd is not None)
     return {
@@ -317,7 +338,7 @@ _update_ended = (
 )
 
 
-def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, Any]]) -> None:
+def _settle(tx: Tx, rows: Sequence[_Call], settled: Sequence[Mapping[str, Any]]) -> None:
     """Write how calls ended, and count their usage where their reservation was counted."""
     if not rows:
         return
@@ -335,7 +356,7 @@ def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, 
     spending.add_changes(tx, changes)
 
 
-def _payer_of(row: sa.Row[Any]) -> budgets.Payer:
+def _payer_of(row: _Call) -> budgets.Payer:
     return budgets.Payer(row.run_id, row.run_item_id, row.processor)
 
 
@@ -344,11 +365,11 @@ def close_calls(tx: Tx, item_id: int, generation: str = "") -> None:
     table = llm_calls
     its = table.c.run_item_id == item_id, table.c.generation == generation
     open_ = sa.or_(table.c.answer.is_not(None), table.c.status == CallStatus.STARTED)
-    rows = tx.all(sa.update(table).where(*its, open_).values(answer=None).returning(table))
+    rows = models_of(_Call, tx.all(sa.update(table).where(*its, open_).values(answer=None).returning(*_CALL)))
     _settle_lost(tx, [row for row in rows if row.status == CallStatus.STARTED])
 
 
-def _settle_lost(tx: Tx, lost: Sequence[sa.Row[Any]]) -> None:
+def _settle_lost(tx: Tx, lost: Sequence[_Call]) -> None:
     told = {"status": CallStatus.FAILED, "answer": None, "error": _LOST}
     _settle(tx, lost, [_settled_columns(tx, row, Usage(), row.reserved_nanousd, **told) for row in lost])
 
@@ -359,6 +380,7 @@ def delete_calls(tx: Tx, item_ids: Sequence[int]) -> None:
     A retry may still be making some of them: these are counted at their estimated cost, so no budget stays reserved.
     """
     its = llm_calls.c.run_item_id.in_(item_ids)
-    _settle_lost(tx, tx.all(sa.select(llm_calls).where(its, llm_calls.c.status == CallStatus.STARTED)))
+    lost = sa.select(*_CALL).where(its, llm_calls.c.status == CallStatus.STARTED)
+    _settle_lost(tx, models_of(_Call, tx.all(lost)))
     tx.execute(sa.delete(llm_calls).where(its))
     spending.delete_scopes(tx, map(budgets.item_scope, item_ids))

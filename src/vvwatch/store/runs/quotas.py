@@ -6,13 +6,14 @@ has more than its share gives slots back as its calls end.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.core.limits import LEASE_SECONDS, Ask, Lease, share_slots
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import model_of
 from vvwatch.store.schema import processor_leases, processor_quotas
 
 _FURTHEST_SECONDS: Final = 3_600.0
@@ -49,26 +50,34 @@ def count_in_flight(tx: Tx) -> dict[str, int]:
     return {row.name: int(row.calls) for row in tx.all(held.group_by(table.name))}
 
 
-def _lock_quota(tx: Tx, name: str) -> sa.Row[Any]:
+class _Quota(NamedTuple):
+    """When the next slice of a processor begins, and until when its endpoint asked to wait."""
+
+    name: str
+    next_at: float
+    held_until: float
+
+
+def _lock_quota(tx: Tx, name: str) -> _Quota:
     """Return the processor's row, locked until this transaction ends."""
     insert = tx.upsert(processor_quotas).values(name=name).on_conflict_do_nothing()
     tx.execute(insert)
     same = sa.update(processor_quotas).where(processor_quotas.c.name == name)
-    return tx.execute(same.values(name=name).returning(processor_quotas)).one()
+    return model_of(_Quota, tx.execute(same.values(name=name).returning(processor_quotas)).one())
 
 
 def _update_quota(tx: Tx, name: str, **values: float) -> None:
     tx.execute(sa.update(processor_quotas).where(processor_quotas.c.name == name).values(values))
 
 
-def _hold_calls(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
+def _hold_calls(tx: Tx, quota: _Quota, seconds: float) -> _Quota:
     """Return the processor's row after the endpoint asked to wait this long."""
     held_until = tx.now + seconds
     if not seconds or held_until <= quota.held_until:
         return quota
     table = processor_quotas
     held = sa.update(table).where(table.c.name == quota.name).values(held_until=held_until)
-    return tx.execute(held.returning(table)).one()
+    return model_of(_Quota, tx.execute(held.returning(table)).one())
 
 
 def _grant_slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -126,7 +126,12 @@ def _read_run_items(tx: Tx, scope: SearchScope, level: Level, after: SearchPosit
     return _read_with_results(tx, scope, level, rows, behind)
 
 
-def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> Sequence[sa.Row[Any]]:
+class _RunSize(NamedTuple):
+    id: str
+    total_items: int
+
+
+def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> list[_RunSize]:
     columns = prompt_runs.c
     wanted: list[sa.ColumnElement[bool]] = []
     wanted += [columns.id.in_(scope.run_ids)] if scope.run_ids else []
@@ -135,12 +140,20 @@ def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> Sequ
     if scope.index_ids:  # a run over selected media has no index
         wanted += [sa.or_(columns.index_id.in_(scope.index_ids), columns.index_id.is_(None))]
     chosen = sa.select(columns.id, columns.total_items).where(*wanted)
-    return tx.all(chosen.order_by(columns.id.desc()).limit(_RUNS_AT_ONCE))
+    return models_of(_RunSize, tx.all(chosen.order_by(columns.id.desc()).limit(_RUNS_AT_ONCE)))
+
+
+class _ItemSize(NamedTuple):
+    id: int
+    run_id: str
+    media_id: str
+    segment_count: int
+    has_document: bool
 
 
 def _list_items(
     tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: SearchPosition | None
-) -> Sequence[sa.Row[Any]]:
+) -> list[_ItemSize]:
     """Return items after `after`, with or without results, and the item of `after` unless it was read wholly."""
     columns = run_items.c
     if after is not None:
@@ -149,13 +162,12 @@ def _list_items(
         wanted = [*wanted, columns.run_id <= after.run_id, sa.or_(columns.run_id < after.run_id, rest)]
     has_document = columns.video_metadata.is_not(None).label("has_document")
     chosen = sa.select(columns.id, columns.run_id, columns.media_id, columns.segment_count, has_document)
-    return tx.all(
-        chosen.where(*wanted).order_by(columns.run_id.desc(), columns.media_id.desc()).limit(_ITEMS_AT_ONCE)
-    )
+    chosen = chosen.where(*wanted).order_by(columns.run_id.desc(), columns.media_id.desc())
+    return models_of(_ItemSize, tx.all(chosen.limit(_ITEMS_AT_ONCE)))
 
 
 def _read_with_results(
-    tx: Tx, scope: SearchScope, level: Level, rows: Sequence[sa.Row[Any]], behind: SearchPosition | None
+    tx: Tx, scope: SearchScope, level: Level, rows: Sequence[_ItemSize], behind: SearchPosition | None
 ) -> _Items:
     """Return those of the items that have results, complete, and not too many."""
     good = [row for row in rows if (row.segment_count if level == "segment" else row.has_document)]
@@ -234,5 +246,5 @@ def _is_in(item: SearchItem, place: SearchPosition) -> bool:
     return (item.run_id, item.media_id) == (place.run_id, place.media_id)
 
 
-def _end_of_item(item: sa.Row[Any] | SearchItem) -> SearchPosition:
+def _end_of_item(item: _ItemSize | SearchItem) -> SearchPosition:
     return SearchPosition(item.run_id, item.media_id, WHOLE)

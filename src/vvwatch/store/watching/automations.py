@@ -17,7 +17,7 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
-from vvwatch.store.db.typed import first_of, model_of, models_of
+from vvwatch.store.db.typed import Model, first_of, model_of, models_of
 from vvwatch.store.delivery import exports
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run
@@ -80,17 +80,17 @@ class ExportSpec:
 
 def get_import(tx: Tx, index_id: str) -> ImportAutomation:
     """Return the index's import automation. Raises NotFound for the index or the automation."""
-    return model_of(ImportAutomation, _get_automation(tx, import_automations, index_id))
+    return _get_automation(tx, ImportAutomation, import_automations, index_id)
 
 
 def get_export(tx: Tx, index_id: str) -> ExportAutomation:
     """Return the index's export automation. Raises NotFound for the index or the automation."""
-    return model_of(ExportAutomation, _get_automation(tx, export_automations, index_id))
+    return _get_automation(tx, ExportAutomation, export_automations, index_id)
 
 
-def _get_automation(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
+def _get_automation(tx: Tx, model: type[Model], table: sa.Table, index_id: str) -> Model:
     catalog.get_index(tx, index_id)
-    row = tx.first(sa.select(table).where(table.c.index_id == index_id))
+    row = first_of(model, tx.execute(sa.select(table).where(table.c.index_id == index_id)))
     if row is None:
         raise NotFound("automation", index_id, "create it with PUT")
     return row

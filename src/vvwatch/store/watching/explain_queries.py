@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -98,10 +98,18 @@ def read_object_record(tx: Tx, connector_id: str, key: str, uri: str) -> ObjectR
     table = ledger_scopes
     scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
     own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
-    return ObjectRecord(own, [_read_index(tx, scope, key) for scope in scopes])
+    return ObjectRecord(own, [_read_index(tx, scope, key) for scope in models_of(_Scope, scopes)])
 
 
-def _read_index(tx: Tx, scope: sa.Row[Any], key: str) -> IndexRecord:
+class _Scope(NamedTuple):
+    """What the ledger counts apart: the objects of a connector in an index."""
+
+    id: int
+    index_id: str
+    connector_id: str
+
+
+def _read_index(tx: Tx, scope: _Scope, key: str) -> IndexRecord:
     of_scope = sa.select(import_automations).where(import_automations.c.scope_id == scope.id)
     automation = first_of(ImportAutomation, tx.execute(of_scope))
     its_exports = export_automations.c.index_id == scope.index_id
@@ -115,7 +123,7 @@ def _read_index(tx: Tx, scope: sa.Row[Any], key: str) -> IndexRecord:
     return IndexRecord(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
 
 
-def _find_unimported(tx: Tx, scope: sa.Row[Any], key: str) -> ImportFile | None:
+def _find_unimported(tx: Tx, scope: _Scope, key: str) -> ImportFile | None:
     jobs, files = import_jobs.c, import_files.c
     of_scope = jobs.index_id == scope.index_id, jobs.connector_id == scope.connector_id
     found = sa.select(import_files).join(import_jobs, jobs.id == files.job_id).where(*of_scope)

@@ -221,14 +221,13 @@ def _select_new_observations(
             observations.c.key.in_([each.key for each in seen]),
         )
     )
-    before = {row.key: row for row in known}
+    before = {row.key: (row.reason, row.version) for row in known}
     return [each for each in seen if not _is_recorded(before.get(each.key), each)]
 
 
-def _is_recorded(before: sa.Row[Any] | None, seen: SkippedObject) -> bool:
-    if before is None or before.reason != seen.reason:
-        return False
-    return is_same_version(before.version, seen.version)
+def _is_recorded(before: tuple[str, str] | None, seen: SkippedObject) -> bool:
+    """Return whether the reason and the version of the earlier observation are the same."""
+    return before is not None and before[0] == seen.reason and is_same_version(before[1], seen.version)
 
 
 def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:

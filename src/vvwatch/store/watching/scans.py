@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import models_of
+from vvwatch.store.db.typed import first_of, models_of
 from vvwatch.store.models.watching import ImportAutomation, StoredScanReport
 from vvwatch.store.schema import reconciles
 from vvwatch.store.watching import absences
@@ -61,7 +61,7 @@ def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> N
     """Keep the report. One without news replaces the one before if both say the same."""
     if report.proof:
         absences.drop_stale_absences(tx, automation.scope_id, report.id)
-    last = tx.first(_select_reports(automation.id).limit(1))
+    last = first_of(StoredScanReport, tx.execute(_select_reports(automation.id).limit(1)))
     values = {**asdict(report), "left_out": dict(report.left_out), "odd": list(report.odd)}
     if last is not None and _is_repeat(last, values):
         tx.execute(sa.delete(reconciles).where(reconciles.c.seq == last.seq))
@@ -69,14 +69,14 @@ def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> N
     _forget_oldest(tx, automation.id)
 
 
-def _is_repeat(row: sa.Row[Any], values: dict[str, Any]) -> bool:
-    quiet = not any(row._mapping[name] or values[name] for name in _NEWS)
+def _is_repeat(row: StoredScanReport, values: dict[str, Any]) -> bool:
+    quiet = not any(getattr(row, name) or values[name] for name in _NEWS)
     names_absent = (
         values["proof"] and values["remark"]
     )  # absences refer to it as the first scan that missed them
-    told = all((row._mapping[name] or type(values[name])()) == values[name] for name in _SEEN)
+    told = all((getattr(row, name) or type(values[name])()) == values[name] for name in _SEEN)
     return (
-        quiet and told and not names_absent and all(row._mapping[name] == values[name] for name in _STANDING)
+        quiet and told and not names_absent and all(getattr(row, name) == values[name] for name in _STANDING)
     )
 
 
