@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 READERS = {
-    "workflow/watching/watch_state.py": ("self.row.process_existing", "proces_existing"),
+    "workflow/watching/selection.py": ("row.process_existing", "proces_existing"),
     "workflow/pipeline/imports.py": ("work.file.key", "kei"),
     "workflow/pipeline/deliveries.py": ("work.delivery.attempts", "atempts"),
 }
