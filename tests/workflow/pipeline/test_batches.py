@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from vvwatch.errors import StoreUnavailable
-from vvwatch.workflow.pipeline.batcher import Batcher
+from vvwatch.workflow.pipeline.writes import Batcher
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from vvwatch.store.admin.audit import BadKeys
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Tx
-from vvwatch.store.runs.processor_queries import Blocked
+from vvwatch.store.runs.processor_states import Blocked
 from vvwatch.workflow.upkeep.findings import (
     describe_bad_keys,
     describe_shortage,

@@ -16,8 +16,8 @@ from vvwatch.core.budgets import BudgetState
 from vvwatch.core.keys import Scope
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import NotFound
-from vvwatch.store.runs import processor_queries as queries
-from vvwatch.store.runs.processor_queries import Figures
+from vvwatch.store.runs import processor_states as queries
+from vvwatch.store.runs.processor_states import Figures
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.upkeep.findings import pause_remedy
 

@@ -16,7 +16,7 @@ from vvwatch.store.models.delivery import Export, Webhook
 from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.models.runs import Run
 from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, StoredScanReport, Window
-from vvwatch.store.runs import processor_queries
+from vvwatch.store.runs import processor_states
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -63,7 +63,7 @@ class State:
     exports: UnderWay[Export]
     failures: Failures
     webhooks: Sequence[Webhook]
-    processors: processor_queries.Blocked
+    processors: processor_states.Blocked
     shortages: Sequence[shortages.WaitingWork]
     bad_keys: Sequence[audit.BadKeys]
 
@@ -86,7 +86,7 @@ def read_state(tx: Tx, since: float) -> State:
         exports=_under_way(tx, Export, exports),
         failures=list_failures(tx, since),
         webhooks=list_troubled_webhooks(tx),
-        processors=processor_queries.read_blocked(tx),
+        processors=processor_states.read_blocked(tx),
         shortages=shortages.list_waiting(tx),
         bad_keys=audit.list_bad_keys(tx),
     )

@@ -17,7 +17,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery import exports as export_store
 from vvwatch.store.delivery import webhooks
-from vvwatch.store.imports import cancellation, handled, imports, unreadable
+from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports import job_queries as import_job_queries
 from vvwatch.store.imports.imports import NewFile
 from vvwatch.store.models.delivery import Delivery, Export
@@ -102,7 +102,7 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> EligibleFile:
         raise Conflict(f"file {file.id} of import job {job_id!r} is {status}", "only failed or skipped")
     ledger.forget_version(tx, job.index_id, job.connector_id, file.key, file.version)
     unreadable.forget(tx, ledger.ensure_scope(tx, job.index_id, job.connector_id), [file.key])
-    handled.note_retried(tx, file.id)
+    unreadable.note_retried(tx, file.id)
     automation = _find_automation(tx, job)
     if automation is None:
         return EligibleFile(file, job, scanning=False)
@@ -139,7 +139,7 @@ def take_up(tx: Tx, begun: Trouble) -> TakenUp | None:
     """Let the version count as new; None when somebody else did, or nobody waits for it any more."""
     if not unreadable.is_known(tx, begun) or not unreadable.end_try(tx, begun, retry_at=None):
         return None
-    handled.note_retried(tx, begun.file_id)
+    unreadable.note_retried(tx, begun.file_id)
     if begun.automation_id is None:
         return TakenUp(None, _create_job(tx, begun))
     scope = tx.execute(

@@ -19,12 +19,12 @@ from vvwatch.errors import AccessDenied
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.db.typed import first_of, model_of, models_of
-from vvwatch.store.imports import handled
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.imports import ImportFile, ImportJob, Trouble
 from vvwatch.store.schema import (
     connectors,
     import_automations,
+    import_files,
     import_jobs,
     ledger_scopes,
     objects,
@@ -196,8 +196,16 @@ def drop_replaced(tx: Tx, begun: Trouble) -> None:
     if end_try(tx, begun, retry_at=None):
         scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
         ledger.forget_version(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
-        handled.note_retried(tx, begun.file_id)
+        note_retried(tx, begun.file_id)
         _delete(tx, begun)
+
+
+def note_retried(tx: Tx, file_id: int | None) -> None:
+    """Count the file of an import job, if it failed, as tried again; once is enough."""
+    its = import_files.c.id == file_id, import_files.c.status == "failed", import_files.c.retried_at.is_(None)
+    retried = sa.update(import_files).where(*its).values(retried_at=tx.now).returning(import_files.c.job_id)
+    for job_id in tx.execute(retried).scalars().all():
+        tx.update(import_jobs, job_id, retried=import_jobs.c.retried + 1)
 
 
 def _delete(tx: Tx, trouble: Trouble) -> None:

@@ -20,8 +20,7 @@ from vvwatch.store.delivery import deliveries
 from vvwatch.store.delivery.deliveries import AttemptResult, DeliveryWork, EndedAttempt, FinishResult
 from vvwatch.store.models.delivery import Webhook
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.batcher import Batcher
-from vvwatch.workflow.pipeline.commits import write_until_committed
+from vvwatch.workflow.pipeline.writes import Batcher, write_until_committed
 
 
 @dataclass(frozen=True, slots=True)

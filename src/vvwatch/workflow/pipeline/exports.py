@@ -26,9 +26,9 @@ from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.commits import write_until_committed
 from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandon_on_error
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
+from vvwatch.workflow.pipeline.writes import write_until_committed
 
 _ITEMS_PER_PAGE = 50
 _SEGMENTS_PER_PAGE = 2_000

@@ -16,8 +16,7 @@ from vvwatch.store.runs import journal, llm_calls
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.llm_calls import CallEnd, CallStart, StartResult
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.batcher import Batcher
-from vvwatch.workflow.pipeline.commits import write_until_committed
+from vvwatch.workflow.pipeline.writes import Batcher, write_until_committed
 
 
 class CallLedger:

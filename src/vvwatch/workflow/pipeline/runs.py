@@ -21,10 +21,10 @@ from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.runs import ItemEnd, ItemWork
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.commits import write_until_committed
 from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
+from vvwatch.workflow.pipeline.writes import write_until_committed
 
 _SETTINGS = tuple(field.name for field in fields(RunSettings))
 

@@ -1,20 +1,44 @@
-"""What many ask for at once is done at once: whatever comes while a transaction is under way shares the next one."""
+"""Write what effects came to: until the database has it, so that no effect is repeated, and in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
 
-from vvwatch.errors import VvwatchError
+from vvwatch.errors import StoreUnavailable, VvwatchError
+from vvwatch.ports import Clock
+from vvwatch.store.db.database import Database, Tx
 
+P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+_AGAIN_SECONDS = 1.0
+
+
+async def write_until_committed(
+    database: Database,
+    clock: Clock,
+    fn: Callable[Concatenate[Tx, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """What `fn` returns, however long the database takes to come back.
+
+    `fn` must be fenced: when the answer to a commit was lost, it runs once more and finds its job stale.
+    """
+    while True:
+        try:
+            return await database.write(fn, *args, **kwargs)
+        except StoreUnavailable:
+            await clock.sleep(_AGAIN_SECONDS)
+
 
 MOST: int = 64
-"""How many are done at once."""
+"""How many calls share a transaction at most."""
 
 
 @dataclass(slots=True, eq=False)
