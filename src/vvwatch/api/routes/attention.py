@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Path
@@ -22,6 +22,7 @@ from vvwatch.store.admin.audit import BadKeys
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.runs.processor_states import Blocked
 from vvwatch.workflow.upkeep.findings import (
     describe_bad_keys,
@@ -136,7 +137,7 @@ def _shortages(found: Iterable[WaitingWork]) -> Iterator[Attention]:
         )
 
 
-def _nodes(found: Any) -> Iterator[Attention]:
+def _nodes(found: Iterable[Mapping[str, Any]]) -> Iterator[Attention]:
     for each in found:
         if each["loss"]:
             yield Attention(
@@ -234,7 +235,7 @@ def _to_attention(each: Failure) -> Attention:
     )
 
 
-def _webhooks(rows: Any) -> Iterator[Attention]:
+def _webhooks(rows: Iterable[Webhook]) -> Iterator[Attention]:
     for row in rows:
         what, fix = describe_webhook_trouble(row)
         yield Attention(

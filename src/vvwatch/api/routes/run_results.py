@@ -6,7 +6,7 @@ The hosted API can filter results by a prompt's selection; this server has none.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Query
 
@@ -18,6 +18,7 @@ from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
 from vvwatch.core import artifact
 from vvwatch.core.keys import Scope
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import result_queries
 from vvwatch.store.runs.result_queries import Result, ResultPosition, Results
 
@@ -82,12 +83,12 @@ def _to_page(found: Results, level: str, limit: int) -> Page[SegmentRunResult] |
     return to_page(found.results, limit, lambda result: _to_segment(found.run, result), _to_cursor)
 
 
-def _to_segment(run: Any, result: Result) -> SegmentRunResult:
+def _to_segment(run: Run, result: Result) -> SegmentRunResult:
     document = artifact.segment_document(run, result.item, result.segment)
     return SegmentRunResult(**document, prompt_run_id=run.id)
 
 
-def _to_video(run: Any, result: Result) -> PromptRunVideoResult:
+def _to_video(run: Run, result: Result) -> PromptRunVideoResult:
     document = artifact.video_result_document(run, result.item)
     warning = "; ".join(document["warnings"]) or None
     return PromptRunVideoResult(**document, prompt_run_id=run.id, processing_warning=warning)
