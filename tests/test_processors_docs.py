@@ -17,8 +17,8 @@ from tests import samples
 from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
 from tests.model_server import ModelServer
 from vvwatch.config import load
-from vvwatch.core.artifact import json_schema
 from vvwatch.telemetry import CATALOGUE, Telemetry
+from vvwatch.workflow.pipeline.artifact import json_schema
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / "docs/processors.md").read_text()

@@ -15,7 +15,6 @@ from tests.processing import FakeProcessor
 from tests.store.footage import added_up, run_of, shot, started
 from tests.store.pipeline import jobs_of
 from tests.workflow.conftest import Told
-from vvwatch.core import artifact
 from vvwatch.core.budgets import Budget, Budgets, run_scope
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.identities import WHOLE, segment_id
@@ -47,6 +46,7 @@ from vvwatch.store.schema import (
     spending,
 )
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline import artifact
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
 

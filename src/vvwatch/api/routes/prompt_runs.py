@@ -12,7 +12,6 @@ from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
 from vvwatch.api.http.wire import Marker, Resource, to_iso
-from vvwatch.core import artifact
 from vvwatch.core.budgets import to_usd
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings
@@ -21,6 +20,7 @@ from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
 from vvwatch.store.models.runs import Run, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
 from vvwatch.store.runs.run_queries import ItemView, RunTally, RunView
+from vvwatch.workflow.pipeline import artifact
 
 router = resource_router("prompt runs")
 

@@ -16,11 +16,11 @@ from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
-from vvwatch.core import artifact
 from vvwatch.core.keys import Scope
 from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import result_queries
 from vvwatch.store.runs.result_queries import Result, ResultPosition, Results
+from vvwatch.workflow.pipeline import artifact
 
 router = resource_router("prompt runs")
 
@@ -84,6 +84,7 @@ def _to_page(found: Results, level: str, limit: int) -> Page[SegmentRunResult] |
 
 
 def _to_segment(run: Run, result: Result) -> SegmentRunResult:
+    assert result.segment is not None  # noqa: S101  # only whole items are listed without one
     document = artifact.segment_document(run, result.item, result.segment)
     return SegmentRunResult(**document, prompt_run_id=run.id)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from vvwatch import private_files
-from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.errors import Conflict
 from vvwatch.ports import WriteResult
+from vvwatch.workflow.pipeline import artifact
 
 MOST_BYTES: Final = 64 << 20
 """How large a document may be that is downloaded: clients take no larger one."""

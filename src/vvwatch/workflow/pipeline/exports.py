@@ -11,7 +11,6 @@ import anyio
 import anyio.to_thread
 
 from vvwatch import private_files
-from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.core.exports import destination_key, manifest_key
 from vvwatch.core.objects import base_name
@@ -26,6 +25,7 @@ from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline import artifact
 from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandon_on_error
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 from vvwatch.workflow.pipeline.writes import write_until_committed

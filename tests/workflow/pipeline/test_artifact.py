@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 import sqlalchemy as sa
 
-from vvwatch.core.artifact import document_head, json_schema, media_document
 from vvwatch.core.events import canonical_json
+from vvwatch.store.models.delivery import Export, ExportedRun
+from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.schema import exports, media, prompt_runs, run_items, segment_results
+from vvwatch.workflow.pipeline.artifact import document_head, json_schema, media_document
 
-PUBLISHED = Path(__file__).parents[2] / "config" / "export.schema.json"
+PUBLISHED = Path(__file__).parents[3] / "config" / "export.schema.json"
 
 
 def row(table: sa.Table, start: str = "", **values: Any) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def row(table: sa.Table, start: str = "", **values: Any) -> dict[str, Any]:
     return {f"{start}{column.name}": values.pop(column.name, None) for column in table.c} | values
 
 
-EXPORT = SimpleNamespace(
+EXPORT = Export(
     **row(
         exports,
         id="exp_1",
@@ -32,7 +34,7 @@ EXPORT = SimpleNamespace(
         created_at=1.5,
     )
 )
-RUN = SimpleNamespace(
+RUN = ExportedRun(
     **row(
         prompt_runs,
         id="run_1",
@@ -79,7 +81,7 @@ MEDIUM = row(
     probe={"container": "mp4"},
     created_at=1.0,
 )
-ITEM = SimpleNamespace(
+ITEM = RunItemWithMedia(
     **MEDIUM
     | row(
         run_items,
@@ -96,20 +98,20 @@ ITEM = SimpleNamespace(
     )
 )
 SEGMENTS = [
-    SimpleNamespace(
+    SegmentResult(
         **row(
             segment_results,
             run_item_id=7,
             ordinal=n,
             start_time=n * 10.0,
             end_time=n * 10.0 + 10,
+            metadata={"motion": 0.5} if n == 0 else None,
             metadata_text="",
+            error="no frame could be decoded" if n == 1 else None,
         )
     )
     for n in range(2)
 ]
-SEGMENTS[0].metadata = {"motion": 0.5}
-SEGMENTS[1].error = "no frame could be decoded"
 
 
 def document() -> dict[str, Any]:
@@ -130,12 +132,19 @@ def test_an_artefact_fits_its_schema() -> None:
 
 
 def test_an_item_that_failed_fits_the_schema_too() -> None:
-    failed = SimpleNamespace(
-        **{**vars(ITEM), "status": "failed", "segment_count": 0, "failed_segment_count": 0}
+    failed = replace(
+        ITEM,
+        status="failed",
+        segment_count=0,
+        failed_segment_count=0,
+        error_code="media_unreadable",
+        error_message="not media",
+        damage=None,
+        media_duration_seconds=None,
+        media_probe=None,
+        video_metadata=None,
+        video_metadata_text="",
     )
-    failed.error_code, failed.error_message, failed.damage = "media_unreadable", "not media", None
-    failed.media_duration_seconds = failed.media_probe = failed.video_metadata = None
-    failed.video_metadata_text = ""
     whole = document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, failed, [])]}
     jsonschema.validate(whole, json_schema())
     assert whole["media"][0]["video_result"]["error_code"] == "media_unreadable"
@@ -185,7 +194,7 @@ def test_a_run_tells_the_prompt_and_settings_it_was_made_with() -> None:
 
 def test_built_again_an_artefact_has_the_same_bytes() -> None:
     first = canonical_json(document())
-    later = SimpleNamespace(**{**vars(ITEM), "media_status": "processed", "media_updated_at": 99.0})
+    later = replace(ITEM, media_status="processed", media_updated_at=99.0)
     assert (
         canonical_json(document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, later, SEGMENTS)]})
         == first

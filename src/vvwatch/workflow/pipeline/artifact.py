@@ -9,9 +9,6 @@ What is too large to be downloaded at once is divided between two media: each pa
 `media` comes last and holds one element per media item and run, so that a document of any size is written
 element by element. The names of results are those of the v2 API. Nothing that changes after a run has ended is
 in it: built again, a document has the same bytes.
-
-The builders take the store's rows: anything with the columns of `store.schema` as attributes. A run has what its calls
-came to as well (see `store.delivery.exports`).
 """
 
 from __future__ import annotations
@@ -27,6 +24,8 @@ from vvwatch.core.identities import segment_id
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.store.models.delivery import Export, ExportedRun
+from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
 
 SCHEMA_ID: Final = "vvwatch-export/1"
 MANIFEST_SCHEMA_ID: Final = "vvwatch-manifest/1"
@@ -34,7 +33,7 @@ MANIFEST_SCHEMA_ID: Final = "vvwatch-manifest/1"
 _SETTINGS: Final = tuple(field.name for field in fields(RunSettings))
 
 
-def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
+def document_head(export: Export, runs: Iterable[ExportedRun]) -> dict[str, Any]:
     """Return all of the document except its media."""
     return {
         "schema": SCHEMA_ID,
@@ -51,7 +50,7 @@ def part_document(number: int, count: int) -> dict[str, Any]:
     return {"part": {"number": number, "count": count}}
 
 
-def build_manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
+def build_manifest(export: Export, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
     """Return the manifest, written last, beside the artefact `name`: it proves that the whole export is there."""
     return {
         "schema": MANIFEST_SCHEMA_ID,
@@ -71,7 +70,7 @@ def build_manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict
     }
 
 
-def run_document(run: Any) -> dict[str, Any]:
+def run_document(run: ExportedRun) -> dict[str, Any]:
     """Return one prompt run: its prompt, segmentation settings and outcome."""
     return {
         "run_id": run.id,
@@ -98,7 +97,7 @@ def run_document(run: Any) -> dict[str, Any]:
     }
 
 
-def _cost_document(run: Any) -> dict[str, Any]:
+def _cost_document(run: ExportedRun) -> dict[str, Any]:
     """Return the cost of the model calls without retries; with unpriced calls the sum is a lower bound."""
     return {
         "calls": int(run.call_count),
@@ -118,11 +117,8 @@ def _prompt_document(prompt: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def media_document(run: Any, item: Any, segments: Iterable[Any]) -> dict[str, Any]:
-    """Return one element of `media`: the results of `run` for one item.
-
-    `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
-    """
+def media_document(run: Run, item: RunItemWithMedia, segments: Iterable[SegmentResult]) -> dict[str, Any]:
+    """Return one element of `media`: the results of `run` for one item."""
     return {
         "video": video_document(item),
         "segments": [segment_document(run, item, segment) for segment in segments],
@@ -130,7 +126,7 @@ def media_document(run: Any, item: Any, segments: Iterable[Any]) -> dict[str, An
     }
 
 
-def video_document(item: Any) -> dict[str, Any]:
+def video_document(item: RunItemWithMedia) -> dict[str, Any]:
     """Return the media item: its origin and what its container says."""
     return {
         "video_id": item.media_id,
@@ -149,7 +145,7 @@ def video_document(item: Any) -> dict[str, Any]:
     }
 
 
-def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
+def segment_document(run: Run, item: RunItemWithMedia, segment: SegmentResult) -> dict[str, Any]:
     """Return the v2 API's SegmentRunResult: the results of `run` for one segment, in seconds from the start."""
     identity = segment_id(item.id, segment.ordinal)
     return {
@@ -168,7 +164,7 @@ def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
     }
 
 
-def video_result_document(run: Any, item: Any) -> dict[str, Any]:
+def video_result_document(run: Run, item: RunItemWithMedia) -> dict[str, Any]:
     """Return the v2 API's PromptRunVideoResult: results for the whole item, damage and errors included."""
     return {
         "result_type": "video",
@@ -188,7 +184,7 @@ def video_result_document(run: Any, item: Any) -> dict[str, Any]:
     }
 
 
-def _result_document(run: Any, item: Any) -> dict[str, Any]:
+def _result_document(run: Run, item: RunItemWithMedia) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "prompt_id": run.prompt_id,
