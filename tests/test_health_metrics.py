@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from vvwatch.telemetry import Telemetry
-from vvwatch.telemetry.metrics import NAMING, make_metrics
+from vvwatch.telemetry.metrics import NAME_LABELS, make_metrics
 
 
 def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
@@ -71,10 +71,10 @@ def test_totals_name_nobody_and_tell_the_worst() -> None:
 
 
 def test_each_label_is_one_of_names_or_of_words_of_ours() -> None:
-    """A new label is looked at here: what people chose belongs to NAMING, which strangers are not told."""
+    """Look at a new label here: values that people chose belong to NAME_LABELS, and need a key to be seen."""
     ours = {"version", "state", "outcome", "reason", "status", "step", "error_type", "le"}
     labels = {label for metric in make_metrics(CollectorRegistry()).values() for label in metric._labelnames}
-    assert labels - ours == set(NAMING)
+    assert labels - ours == set(NAME_LABELS)
 
 
 def test_what_is_there_no_more_is_not_told_of() -> None:

@@ -16,7 +16,7 @@ from vvwatch.clock import SystemClock
 from vvwatch.config import load
 from vvwatch.store.db.opening import Place, resolve_place
 
-_TELL_SECONDS: Final = 5.0
+_SHOW_SECONDS: Final = 5.0
 
 url_option = click.option(
     "--database-url", "url", metavar="URL", help="The database.  [$VVWATCH_DATABASE_URL, the configuration]"
@@ -37,12 +37,12 @@ def find_database(url: str | None, config: str | None, state: str | None) -> Pla
 
 def report_progress(what: str = "row") -> Callable[[str, int], None]:
     """Return a function that reports the progress of a long copy on stderr from time to time."""
-    told_at = time.monotonic()
+    shown_at = time.monotonic()
 
     def tell(table: str, rows: int) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at >= _TELL_SECONDS:
-            told_at = time.monotonic()
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= _SHOW_SECONDS:
+            shown_at = time.monotonic()
             click.echo(f"{table}: {pluralize(rows, what)}", err=True)
 
     return tell

@@ -11,7 +11,7 @@ from vvwatch.cli.dev_story import DevState, Fields, item_fields, objects_of, rea
 from vvwatch.cli.output import escape_controls, format_duration, format_size, pluralize
 
 _LABEL_WIDTH: Final = 10
-_MOST_TOLD: Final = 10
+_MOST_SHOWN: Final = 10
 _LABELS: Final = {"change": "seen", "delivery": "webhook", "daemon": "stopping", "job": "trouble"}
 _CLOSED: Final = {
     "quiet": "nothing more arrived",
@@ -47,11 +47,11 @@ def format_labelled(label: str, words: str) -> str:
 def format_summary(story: DevState) -> Iterator[str]:
     """Return the final summary: the latest failures with their reasons, the exports, the counts."""
     most = max(len(story.troubles), story.failed + story.skipped)
-    if (hidden := most - _MOST_TOLD) > 0:
+    if (hidden := most - _MOST_SHOWN) > 0:
         yield format_labelled("  failed", f"… and {hidden} more: `vvwatch jobs` lists them while it runs")
-    latest = story.troubles[-_MOST_TOLD:]
+    latest = story.troubles[-_MOST_SHOWN:]
     yield from (format_labelled(f"  {each.what}", f"{each.subject}: {each.reason}") for each in latest)
-    for made in story.artefacts[-_MOST_TOLD:]:
+    for made in story.artefacts[-_MOST_SHOWN:]:
         yield format_labelled("  export", f"{local_path(made.uri)} ({format_size(made.size_bytes)})")
     if story.window or any(batch.under_way for batch in story.batches):
         yield format_labelled("  left", "unfinished work resumes on the next start")

@@ -78,7 +78,7 @@ _COUNTERS: Final = {
     "requests_refused_total": ("Requests refused before they had any effect.", ("reason",)),
     "errors_total": ("Failures.", ("step", "error_type")),
 }
-NAMING: Final = ("automation", "connector", "processor")
+NAME_LABELS: Final = ("automation", "connector", "processor")
 """The labels with values that people chose: names and ids from the configuration."""
 _TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "vvwatch_last_scan_timestamp_seconds": min,
@@ -162,7 +162,7 @@ def set_time(name: str, *labels: str, **only: object) -> Update:
 
 
 class Totals:
-    """The metrics of `registry` without the labels of NAMING: one value for all names."""
+    """The metrics of `registry` without the labels of NAME_LABELS: one value for all names."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -170,7 +170,7 @@ class Totals:
     def collect(self) -> Iterator[Metric]:
         """Yield each family of metrics."""
         for family in self._registry.collect():
-            if any(label in sample.labels for sample in family.samples for label in NAMING):
+            if any(label in sample.labels for sample in family.samples for label in NAME_LABELS):
                 yield _total(family)
             else:
                 yield family
@@ -179,7 +179,7 @@ class Totals:
 def _total(family: Metric) -> Metric:
     values: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
     for sample in family.samples:
-        kept = tuple((label, value) for label, value in sample.labels.items() if label not in NAMING)
+        kept = tuple((label, value) for label, value in sample.labels.items() if label not in NAME_LABELS)
         values.setdefault((sample.name, kept), []).append(sample.value)
     whole = Metric(family.name, family.documentation, family.type, family.unit)
     for (name, labels), each in values.items():

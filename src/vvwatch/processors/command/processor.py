@@ -13,7 +13,7 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import ProcessorCrashed, ProcessorError, ProcessorRefused
 from vvwatch.ports.processing import Item, Processor, Prompt
-from vvwatch.processors.command.asking import ProgramClient, Question, Reply, require_answer
+from vvwatch.processors.command.client import ProgramClient, Question, Reply, require_answer
 from vvwatch.processors.command.protocol import check_prompt, to_result
 from vvwatch.processors.command.running import OneProcessEach, Program, Runner
 from vvwatch.processors.command.segments import SegmentCommand
@@ -28,9 +28,9 @@ _AGAIN: Final = "if it fails every time, run the program by hand on this item"
 class ItemCommand:
     """Implements `Processor` by a program that is asked once for an item."""
 
-    def __init__(self, info: ProcessorInfo, asking: ProgramClient) -> None:
+    def __init__(self, info: ProcessorInfo, client: ProgramClient) -> None:
         self.info = info
-        self._asking = asking
+        self._client = client
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Raise InvalidInput if answers cannot be validated against the prompt's schemas."""
@@ -38,14 +38,14 @@ class ItemCommand:
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
         """Return one call for each item; that costs nothing unless the program has a price."""
-        return Forecast(workload.items, cost_usd=workload.items * self._asking.usd_per_call)
+        return Forecast(workload.items, cost_usd=workload.items * self._client.usd_per_call)
 
     async def process(self, item: Item) -> ProcessingResult:
         """Return the program's result; raises as `Processor.process`."""
         async with item.open() as fd:
-            reply = await self._asking.ask(item, fd, Question("item"))
+            reply = await self._client.ask(item, fd, Question("item"))
         result, reason = await call_in_thread(len(reply.text or ""), _read_result, reply, item)
-        await self._asking.end(item, reply, reason=reason)
+        await self._client.end(item, reply, reason=reason)
         if reply.has_crashed:
             raise ProcessorCrashed(reason, _AGAIN)
         if result is None:
@@ -55,11 +55,11 @@ class ItemCommand:
 
     async def examine(self) -> tuple[ProcessorError, ...]:
         """Return why the program cannot be started; empty if it can."""
-        return self._asking.examine()
+        return self._client.examine()
 
     async def aclose(self) -> None:
         """End all processes."""
-        await self._asking.aclose()
+        await self._client.aclose()
 
 
 _: type[Processor] = ItemCommand
@@ -87,12 +87,12 @@ def open_processor(
     if table.mode == "worker":
         runner = Workers(program, table.concurrency, **place)
     limiter = resources.limiter(name, table.rates)
-    asking = ProgramClient(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
+    client = ProgramClient(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
     if table.level == "item":
-        return ItemCommand(table.info(name), asking)
+        return ItemCommand(table.info(name), client)
     cutter = Cutter(limits=resources.limits, work_dir=resources.work_dir)
     wanted = ExtractSettings(table.frames, table.frame_width, table.audio)
-    return SegmentCommand(table.info(name), asking, cutter, wanted, table.concurrency)
+    return SegmentCommand(table.info(name), client, cutter, wanted, table.concurrency)
 
 
 _opens: Opener = open_processor

@@ -12,7 +12,7 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import ProcessorError
 from vvwatch.ports.processing import Item, Processor, Prompt
-from vvwatch.processors.command.asking import ProgramClient, Question, Reply, require_answer
+from vvwatch.processors.command.client import ProgramClient, Question, Reply, require_answer
 from vvwatch.processors.command.protocol import (
     bounded_warnings,
     check_metadata,
@@ -35,13 +35,13 @@ class SegmentCommand:
     def __init__(
         self,
         info: ProcessorInfo,
-        asking: ProgramClient,
+        client: ProgramClient,
         cutter: Cutter,
         wanted: ExtractSettings,
         in_flight: int,
     ) -> None:
         self.info = info
-        self._asking = asking
+        self._client = client
         self._cutter = cutter
         self._wanted = wanted
         self._in_flight = in_flight
@@ -53,7 +53,7 @@ class SegmentCommand:
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
         """Return a call for each segment and each whole; that costs nothing without a price."""
         calls = workload.segments_at_most + (workload.items if prompt.video_level is not None else 0)
-        return Forecast(calls, cost_usd=calls * self._asking.usd_per_call)
+        return Forecast(calls, cost_usd=calls * self._client.usd_per_call)
 
     async def process(self, item: Item) -> ProcessingResult:
         """Return the program's results; raises as `Processor.process`."""
@@ -64,17 +64,17 @@ class SegmentCommand:
                 yield fd
 
             # The program may read the item at any time, so one descriptor serves the cutter and all requests.
-            asker = _CommandAsker(self._asking, fd)
+            asker = _CommandAsker(self._client, fd)
             shared = replace(item, open=opened)
             return await process_by_segments(shared, self._cutter, self._wanted, asker, self._in_flight)
 
     async def examine(self) -> tuple[ProcessorError, ...]:
         """Return why the program cannot be started; empty if it can."""
-        return self._asking.examine()
+        return self._client.examine()
 
     async def aclose(self) -> None:
         """End all processes."""
-        await self._asking.aclose()
+        await self._client.aclose()
 
 
 _: type[Processor] = SegmentCommand
@@ -82,24 +82,24 @@ _: type[Processor] = SegmentCommand
 
 @dataclass(frozen=True, slots=True)
 class _CommandAsker:
-    asking: ProgramClient
+    client: ProgramClient
     fd: int
 
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:  # noqa: ARG002  # the port's
         """Return the segment; as `Asker.ask_segment`."""
         times = extract.start_time, extract.end_time
         question = Question("segment", extract.ordinal, *times, more={"segment": _describe_extract(extract)})
-        reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
+        reply = await self.client.ask(item, self.fd, question, _ATTEMPTS)
         segment = await call_in_thread(len(reply.text or ""), _reply_to_segment, reply, item, extract)
-        await self.asking.end(item, reply, reason=segment.error or "", segment=(extract.ordinal, segment))
+        await self.client.end(item, reply, reason=segment.error or "", segment=(extract.ordinal, segment))
         return segment
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
         """Return the whole; as `Asker.ask_whole`."""
         question = Question("video", more={"previous": describe_segments(segments)})
-        reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
+        reply = await self.client.ask(item, self.fd, question, _ATTEMPTS)
         whole, reason = await call_in_thread(len(reply.text or ""), _reply_to_whole, reply, item)
-        await self.asking.end(item, reply, reason=reason)
+        await self.client.end(item, reply, reason=reason)
         return whole
 
 

@@ -19,7 +19,7 @@ from vvwatch.store.db.rows import Row
 
 _numbers = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-_MOST_TOLD: Final = 20
+_MOST_SHOWN: Final = 20
 
 
 def in_use(tx: Tx) -> bool:  # noqa: ARG001  # as on PostgreSQL
@@ -53,8 +53,8 @@ def go_on_after(tx: Tx, table: sa.Table, number: int) -> None:
 
 def damage(tx: Tx) -> list[str]:
     """Return what is wrong with the file: its pages and indexes, and references to missing rows."""
-    pages = [str(row[0]) for row in tx.conn.exec_driver_sql(f"PRAGMA integrity_check({_MOST_TOLD})")]
-    references = tx.conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_TOLD)
+    pages = [str(row[0]) for row in tx.conn.exec_driver_sql(f"PRAGMA integrity_check({_MOST_SHOWN})")]
+    references = tx.conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
     return [
         *(line for line in pages if line != "ok"),
         *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in references),
