@@ -15,7 +15,7 @@ from tests.sshfs_server import needs_sshfs, sshfs_server
 from vvwatch.clock import SystemClock
 from vvwatch.errors import StoreLocked
 from vvwatch.mounts import mount_at
-from vvwatch.providers.local.mounts import remote_filesystem
+from vvwatch.providers.local.filesystems import remote_filesystem
 from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.store.db import ownership
 from vvwatch.store.db.sqlite import SqliteDatabase

@@ -28,7 +28,7 @@ from vvwatch.ports.processing import Processor
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
-from vvwatch.providers.local.identity import place_of
+from vvwatch.providers.local.filesystems import place_of
 from vvwatch.providers.local.source import FolderSource
 from vvwatch.providers.local.uploads import UploadsFolder
 from vvwatch.providers.spool import Spool

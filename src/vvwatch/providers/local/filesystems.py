@@ -1,4 +1,4 @@
-"""Facts about the file system behind a descriptor."""
+"""Facts about the file system at a path or behind a descriptor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vvwatch.core.filesystems import mount_of_device
-from vvwatch.mounts import MOUNTS, list_mounts
+from vvwatch.mounts import MOUNTS, list_mounts, mount_at
 
 _MADE_UP_INODES: Final = {
     0x4D44,  # vfat, msdos
@@ -45,3 +45,28 @@ def has_lasting_inodes(descriptor: int, mounts: Path = MOUNTS) -> bool:
     device = os.fstat(descriptor).st_dev
     found = mount_of_device(os.major(device), os.minor(device), list_mounts(mounts))
     return found is not None and found.has_lasting_inodes
+
+
+def remote_filesystem(path: Path, mounts: Path = MOUNTS) -> str | None:
+    """Return the file system type at `path` if others can change it unseen by this kernel, else None.
+
+    None also without a mount table at `mounts`, as on every kernel but Linux.
+    """
+    found = mount_at(path, mounts)
+    return found.kind if found is not None and found.is_remote else None
+
+
+def place_of(path: Path, mounts: Path = MOUNTS) -> str | None:
+    """Return a text that changes if another file system, or none, is mounted at `path`; None without a folder."""
+    real = Path(os.path.realpath(path))
+    try:
+        device = real.stat().st_dev
+        found = mount_at(real, mounts)
+        disk = [f"{os.statvfs(real).f_fsid:x}"] if found and found.source.startswith("/dev/") else []
+    except OSError:
+        return None
+    if not real.is_dir():
+        return None
+    if found is None:
+        return f"device {device}"
+    return " ".join([found.kind, found.source, found.root, found.point, *disk])

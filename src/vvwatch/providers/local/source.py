@@ -16,8 +16,8 @@ from anyio import to_thread
 
 from vvwatch.errors import StorageError
 from vvwatch.ports import Clock, Hint, SourceHealth
+from vvwatch.providers.local.filesystems import remote_filesystem
 from vvwatch.providers.local.limits import report_refused
-from vvwatch.providers.local.mounts import remote_filesystem
 from vvwatch.providers.local.outbox import Outbox
 from vvwatch.providers.local.watchfiles_tree import WatchfilesTree
 

@@ -163,16 +163,13 @@ class LocalStorage:
 
     def _stat(self, key: str) -> StorageObject:
         with self._parent(key) as (folder, name), _translate_errors(key):
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            lasting = has_lasting_inodes(folder)
-        if not stat.S_ISREG(status.st_mode):
-            raise ObjectNotFound(f"{key!r} is not a regular file", _LINKS)
-        return object_of(key, status, lasting=lasting)
+            status = _stat_regular(key, name, folder)
+            return object_of(key, status, lasting=has_lasting_inodes(folder))
 
     def _open(self, key: str) -> int:
         """Return a read-only descriptor; open nothing that could block or react to being opened."""
-        self._stat(key)
         with self._parent(key) as (folder, name), _translate_errors(key):
+            _stat_regular(key, name, folder)
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
     def _open_version(self, key: str, version: str) -> int:
@@ -339,6 +336,13 @@ def _check_key(key: str) -> str:
     except UnicodeEncodeError as error:
         raise OutsideLocation(f"{key!r} is not valid text", "keys are UTF-8") from error
     return key
+
+
+def _stat_regular(key: str, name: str, folder: int) -> os.stat_result:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode):
+        raise ObjectNotFound(f"{key!r} is not a regular file", _LINKS)
+    return status
 
 
 def _require_version(key: str, version: str, file: int) -> None:
