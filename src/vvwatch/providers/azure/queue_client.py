@@ -20,6 +20,7 @@ from vvwatch.providers.azure.client import (
     Request,
 )
 from vvwatch.providers.azure.errors import Operation, RequestContext, ServiceRefusal, translate_errors
+from vvwatch.providers.azure.settings import QUEUE_NAME
 from vvwatch.providers.failures import LATER
 
 ROLE: Final = "Storage Queue Data Message Processor"
@@ -34,7 +35,7 @@ _PUBLIC: Final = re.compile(
     r"(?:core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)|storage\.azure\.net)",
     re.ASCII,
 )
-_QUEUE: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_QUEUE: Final = re.compile(QUEUE_NAME, re.ASCII)
 
 
 class QueueClient(AzureClient):

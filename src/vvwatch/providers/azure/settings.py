@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from vvwatch.core.locations import Address
 from vvwatch.options.fields import AbsolutePath, Endpoint, VariableName, match_pattern
@@ -55,11 +55,13 @@ Identity = Annotated[
         lambda text: ".." not in text,
     ),
 ]
-QUEUE_EXAMPLE = "https://ACCOUNT.queue.core.windows.net/QUEUE"
+QUEUE_EXAMPLE: Final = "https://ACCOUNT.queue.core.windows.net/QUEUE"
+QUEUE_NAME: Final = r"(?=[a-z0-9-]{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*"
+"""The pattern of a queue's name, at the end of a text."""
 QueueUrl = Annotated[
     str,
     match_pattern(
-        SERVICE + r"(?:/[a-z0-9]{3,24})?/(?=[a-z0-9-]{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
+        SERVICE + r"(?:/[a-z0-9]{3,24})?/" + QUEUE_NAME,
         "is no URL of a storage queue",
         QUEUE_EXAMPLE,
         lambda text: ".blob." not in text,

@@ -19,12 +19,10 @@ from vvwatch.providers.gcs.listing import read_json
 from vvwatch.providers.gcs.queue_checks import Examination
 from vvwatch.providers.gcs.queue_requests import PULL, PubSubSession, post_request, translate_errors
 from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
+from vvwatch.providers.gcs.settings import QUEUE_EXAMPLE, SUBSCRIPTION
 from vvwatch.providers.messages import parse_time
 from vvwatch.providers.replies import ReplyTooLarge
 
-_SUBSCRIPTION: Final = re.compile(
-    r"projects/[a-z0-9][a-z0-9.:-]{1,99}/subscriptions/(?!goog)[A-Za-z][\w.~+%-]{2,254}", re.ASCII
-)
 _MOST_MESSAGES: Final = 500
 """In one request; of notifications that is 1 MiB."""
 _WAIT_SECONDS: Final = 20.0
@@ -45,10 +43,10 @@ class PubSubQueue:
     def __init__(
         self, subscription: str, location: GcsLocation, credentials: str | None, endpoint_url: str = ""
     ) -> None:
-        if not _SUBSCRIPTION.fullmatch(subscription):
+        if not re.fullmatch(SUBSCRIPTION, subscription, re.ASCII):
             raise InvalidInput(
                 f"{subscription!r} is no subscription of Pub/Sub",
-                "it is written projects/PROJECT/subscriptions/NAME",
+                f"it is written {QUEUE_EXAMPLE}",
             )
         self._subscription = subscription
         self._bucket = location.bucket

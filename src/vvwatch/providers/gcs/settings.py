@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from vvwatch.options.fields import Endpoint, match_pattern
 from vvwatch.options.secrets import Why
@@ -50,11 +50,15 @@ Project = Annotated[
         "1 to 100 of a-z 0-9 . : -, the first and last a letter or digit",
     ),
 ]
-QUEUE_EXAMPLE = "projects/PROJECT/subscriptions/NAME"
+QUEUE_EXAMPLE: Final = "projects/PROJECT/subscriptions/NAME"
+SUBSCRIPTION: Final = (
+    r"projects/[a-z0-9][a-z0-9.:-]{0,98}[a-z0-9]/subscriptions/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}"
+)
+"""The pattern of a subscription's name."""
 Subscription = Annotated[
     str,
     match_pattern(
-        r"projects/[a-z0-9][a-z0-9.:-]{0,98}[a-z0-9]/subscriptions/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}",
+        SUBSCRIPTION,
         "is no name of a subscription",
         QUEUE_EXAMPLE,
         mistaken={"/topics/": "that is a topic: make a subscription of it, and name that"},

@@ -8,10 +8,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.errors import InvalidInput
+from vvwatch.providers.s3.settings import QUEUE_EXAMPLE, QUEUE_PATH
 
-_PATH: Final = re.compile(
-    r"(?:/[\w.-]{1,80}){0,3}/(?P<account>\d{12})/(?P<name>[\w-]{1,80}(?:\.fifo)?)", re.ASCII
-)
+_PATH: Final = re.compile(QUEUE_PATH, re.ASCII)
 _AWS_HOST: Final = re.compile(
     r"(?:[\w-]+\.)?sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+)"
     r"(?:\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.(?:aws|amazonwebservices\.com\.cn))",
@@ -73,5 +72,5 @@ def _invalid_url(url: str, why: str) -> InvalidInput:
     shown = url if "@" not in url and "?" not in url else "…"
     return InvalidInput(
         f"{shown!r} cannot be a queue: {why}",
-        "copy it from `aws sqs get-queue-url`: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+        f"copy it from `aws sqs get-queue-url`: {QUEUE_EXAMPLE}",
     )

@@ -63,11 +63,13 @@ def _check_preset(name: str) -> str:
 
 
 Preset = Annotated[str, AfterValidator(_check_preset)]
-QUEUE_EXAMPLE = "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+QUEUE_EXAMPLE: Final = "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
+QUEUE_PATH: Final = r"(?:/[\w.-]{1,80}){0,3}/(?P<account>\d{12})/(?P<name>[\w-]{1,80}(?:\.fifo)?)"
+"""The pattern of the path of a queue's URL."""
 QueueUrl = Annotated[
     str,
     match_pattern(
-        SERVICE + r"(?:/[\w.-]{1,80}){0,3}/\d{12}/[\w-]{1,80}(?:\.fifo)?",
+        SERVICE + QUEUE_PATH,
         "is no URL of an SQS queue",
         QUEUE_EXAMPLE,
         mistaken={"arn:": "that is its ARN: `aws sqs get-queue-url --queue-name NAME` tells its URL"},
