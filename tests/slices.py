@@ -33,9 +33,16 @@ ONE_IN: Final[Mapping[str, int]] = {
     "tests/sdk/": 2,  # both clients
 }
 TURNS: Final[Mapping[str, int]] = {
-    "tests/crash/": 4,  # real daemons, killed again and again
-    "tests/e2e/": 4,  # real daemons, real waits
+    "tests/cli/test_dev.py": 3,  # each starts Python several times
+    "tests/crash/": 6,  # real daemons, killed again and again
+    "tests/crash/test_crash.py::test_every_commit_of_the_pipeline_is_a_point": 1,
+    "tests/daemon/test_deletions.py": 3,
+    "tests/daemon/test_event_queues.py": 3,
+    "tests/e2e/": 6,  # real daemons, real waits
+    "tests/processors/openai/test_real_model.py": 3,
+    "tests/store/watching/test_burst.py": 2,
     "tests/test_docs.py::test_every_benchmark_runs": 5,
+    "tests/test_processors_docs.py::test_a_newcomer": 3,
 }
 
 
