@@ -23,6 +23,15 @@ def new_id(prefix: str, now: float, randomness: bytes) -> str:
     return f"{prefix}_" + "".join(_ALPHABET[number >> 5 * digit & 31] for digit in reversed(range(_DIGITS)))
 
 
+def id_time(identity: str) -> float:
+    """Return when `new_id` made this id, in epoch seconds; 0 for an id of another form."""
+    digits = identity.rpartition("_")[2]
+    if len(digits) != _DIGITS or not set(digits) <= set(_ALPHABET):
+        return 0.0
+    number = sum(_ALPHABET.index(digit) << 5 * place for place, digit in enumerate(reversed(digits)))
+    return (number >> _RANDOM_BITS) / 1000
+
+
 WHOLE: Final = -1
 """The ordinal of a whole media item that failed and so has no segments."""
 

@@ -21,12 +21,22 @@ from vvwatch.core.filters import Reason
 from vvwatch.core.locations import Address
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.selection import SkippedObject
-from vvwatch.errors import CredentialsRefused, StorageUnavailable
+from vvwatch.errors import AccessDenied, CredentialsRefused, StorageUnavailable
 from vvwatch.ports import Capabilities
 from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
-from vvwatch.store.schema import absences, connectors, import_automations, objects, reconciles, tombstones
+from vvwatch.store.imports import import_object
+from vvwatch.store.schema import (
+    absences,
+    connectors,
+    import_automations,
+    import_files,
+    import_jobs,
+    objects,
+    reconciles,
+    tombstones,
+)
 from vvwatch.store.watching import automations, ledger, windows
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +161,53 @@ async def test_what_was_observed_of_another_version_explains_nothing(
     await database.write(ledger.record_observations, row.id, [seen])
     storage.put("e.mp4", b"now it has content")
     assert (await explained(api, "e.mp4"))["conclusion"].startswith("it matches and is new")
+
+
+async def post(database: Database, obj: StorageObject) -> str:
+    """Import the object as `POST /videos` does; return the job."""
+    job = await database.write(import_object.create, INDEX, CONNECTOR, obj, "title")
+    return str(job.id)
+
+
+async def last_version(api: Api, storage: FakeStorage, key: str) -> tuple[str, str]:
+    """The version that explains an object whose storage fails, and the conclusion."""
+    storage.broken = AccessDenied("permission denied")
+    found = await explained(api, key)
+    storage.broken = None
+    return found["versions"][-1]["version"], found["conclusion"]
+
+
+async def test_a_newer_version_by_post_videos_is_named_also_when_its_job_is_pruned(
+    api: Api, story: Story, storage: FakeStorage, database: Database, clock: FakeClock
+) -> None:
+    await gather(database, storage.put("d.mp4", b"old"))
+    clock.advance(60)
+    newer = storage.put("d.mp4", b"newer")
+    job_id = await post(database, newer)
+    version, conclusion = await last_version(api, storage, "d.mp4")
+    assert version == newer.version
+    assert conclusion == f"import job {job_id} will import it"
+    for table, column in ((import_files, import_files.c.job_id), (import_jobs, import_jobs.c.id)):
+        await database.write(lambda tx, t=table, c=column: tx.execute(t.delete().where(c == job_id)))  # type: ignore[misc]
+    version, conclusion = await last_version(api, storage, "d.mp4")
+    assert version == newer.version
+    assert conclusion.startswith(f"import job {job_id} created no media item of it")
+
+
+async def test_a_version_that_joined_a_window_after_a_post_videos_is_the_newer_one(
+    api: Api, story: Story, storage: FakeStorage, database: Database, clock: FakeClock
+) -> None:
+    """The window was open before."""
+    await gather(database, storage.put("other.mp4", b"x"))
+    clock.advance(60)
+    await post(database, storage.put("d.mp4", b"old"))
+    clock.advance(60)
+    storage.moment = clock.now()
+    newer = storage.put("d.mp4", b"newer")
+    await gather(database, newer)
+    version, conclusion = await last_version(api, storage, "d.mp4")
+    assert version == newer.version
+    assert conclusion.startswith("it waits in window")
 
 
 async def test_a_scan_that_fails_is_the_reason(

@@ -30,6 +30,7 @@ BREAKING = {
     "ledger_names_windows": "UPDATE objects SET window_seq = 1000000 WHERE key = 'c.mp4'",
     "graves_name_windows": "INSERT INTO tombstones (scope_id, key, version, window_seq) VALUES (1, 'k', 'v', 1000000)",
     "absent_was_there": "INSERT INTO absences (scope_id, key, version) VALUES (1, 'k', 'v')",
+    "claims_are_recorded": "INSERT INTO claims (scope_id, key, version, job_id) VALUES (1, 'k', 'v', 'job')",
     "gone_is_proven": "INSERT INTO reconciles (id, automation_id, gone) SELECT 'rec', id, 1 FROM import_automations",
     "outputs_are_known": "DELETE FROM outputs",
     "items_count": "DELETE FROM segment_results",

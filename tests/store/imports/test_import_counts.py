@@ -28,7 +28,7 @@ from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.imports import attachments, cancellation, imports, one_time, retrying
 from vvwatch.store.imports.imports import FileOutcome, NewFile
 from vvwatch.store.imports.one_time import Listing, OneTimeSpec
-from vvwatch.store.schema import import_files, import_jobs, objects
+from vvwatch.store.schema import claims, import_files, import_jobs, objects
 
 JOB_ID: Final = "job_it"
 STEPS: Final = (
@@ -200,7 +200,8 @@ def _what_is_left(tx: Tx, job_id: str) -> tuple[dict[str, int], set[Any], set[An
     for row in rows:
         counted[row.status] = counted.get(row.status, 0) + 1
     claimed = {(row.key, row.version) for row in rows if row.claimed and row.reason not in _STOPPED}
-    known = {(row.key, row.version) for row in tx.all(sa.select(objects)) if row.window_seq < 0}
+    known = {(row.key, row.version) for row in tx.all(sa.select(claims))}
+    assert known <= {(row.key, row.version) for row in tx.all(sa.select(objects))}
     assert len(tx.all(sa.select(import_jobs))) == 1
     return counted, claimed, known
 

@@ -27,7 +27,7 @@ from vvwatch.store.imports.imports import FileOutcome
 from vvwatch.store.imports.one_time import OneTimeSpec
 from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.models.watching import ImportAutomation
-from vvwatch.store.schema import events, import_files, import_jobs, media, objects, prompt_runs
+from vvwatch.store.schema import claims, events, import_files, import_jobs, media, objects, prompt_runs
 from vvwatch.store.watching import automations, ledger, windows
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.reading import Reading
@@ -169,8 +169,13 @@ async def is_sound(database: Database) -> bool:
 
 
 async def recorded(database: Database) -> dict[tuple[str, str], int]:
-    rows = await database.read(lambda tx: tx.all(sa.select(objects)))
-    return {(row.key, row.version): row.window_seq for row in rows}
+    """The versions in the ledger, with the number of jobs that claim each."""
+    claimed = claims.c.scope_id == objects.c.scope_id, claims.c.key == objects.c.key
+    same = sa.and_(*claimed, claims.c.version == objects.c.version, ~claims.c.gone)
+    counted = sa.select(objects.c.key, objects.c.version, sa.func.count(claims.c.job_id).label("claims"))
+    query = counted.outerjoin_from(objects, claims, same).group_by(*objects.primary_key)
+    rows = await database.read(lambda tx: tx.all(query))
+    return {(row.key, row.version): row.claims for row in rows}
 
 
 async def told_of(database: Database, job_id: str) -> list[str]:

@@ -75,9 +75,9 @@ def _why_waiting(index: IndexRecord, life: VersionRecord) -> str | None:
 def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
     """Return why a known version was not imported, if another version or the automation explains it."""
     others = [*index.versions, *index.gone]
-    if life.window is not None or life.file is not None or life.media is not None:
+    if life.job_id is not None:
         return None
-    if any(other.window is not None or other.job is not None for other in others):
+    if any(other.job_id is not None for other in others):
         return f"not imported: {explain_reason(Reason.NEW_ONLY_KNOWN_KEY)}"
     if index.automation is not None and not index.automation.process_existing:
         return f"not imported: {explain_reason(Reason.EXISTING)}"
@@ -185,7 +185,7 @@ def find_version(facts: Facts, index: IndexRecord) -> VersionRecord | None:
 
 
 def _describe_stage(life: VersionRecord) -> str:
-    if life.window is None and life.file is None and life.media is None:
+    if life.job_id is None:
         return (
             "not imported: it existed before the automation began, is one of vvwatch's exports, "
             "or is a later version under import mode new_only"
@@ -198,9 +198,9 @@ def _describe_stage(life: VersionRecord) -> str:
         return f"imported as {media.id} by {media.import_job_id}; it is {media.status}{lacks}"
     if life.file is not None and file_status(life) != FileStatus.WAITING:
         return _describe_file(life.file) + _describe_retries(life.trouble)
-    assert life.window is not None  # noqa: S101  # without a window, the file does not wait
-    if life.file is None and life.window.state == "closed":
-        return f"import job {life.window.import_job_id} created no media item of it; the reason is no longer kept"
+    if life.window is None or (life.file is None and life.window.state == "closed"):
+        job = f"import job {life.job_id}" if life.job_id else "an import job"
+        return f"{job} created no media item of it; the reason is no longer kept"
     return f"it waits in window {life.window.id}, due at {to_iso(life.window.due_at)}"
 
 

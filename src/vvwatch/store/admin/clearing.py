@@ -20,6 +20,7 @@ from vvwatch.store.models.admin import Deletion
 from vvwatch.store.runs import journal, llm_calls, spending
 from vvwatch.store.schema import (
     absences,
+    claims,
     export_automations,
     exports,
     import_automations,
@@ -190,6 +191,7 @@ STEPS: Final[Mapping[str, Sequence[Step]]] = {
         _clear_ledger(troubles),
         _clear_ledger(tombstones),
         _clear_ledger(objects),
+        _clear_ledger(claims),
         _clear_by_automation(observations),
         _clear_open_window,
         _clear_imports,

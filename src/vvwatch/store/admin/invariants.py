@@ -20,6 +20,7 @@ from vvwatch.store.admin.money_invariants import miscounted_items, miscounted_sp
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import (
     absences,
+    claims,
     deletions,
     deliveries,
     exports,
@@ -259,20 +260,15 @@ def _due(table: sa.Table, whole: sa.Column[Any], wholes: sa.Table) -> sa.Exists:
     return sa.exists().where(whole == wholes.c.id, table.c.next_at.is_not(None))
 
 
-def _windowless() -> sa.Select[Any]:
-    found = sa.select(objects.c.window_seq).where(objects.c.window_seq > 0).distinct().subquery()
+def _windowless(table: sa.Table) -> sa.Select[Any]:
+    found = sa.select(table.c.window_seq).where(table.c.window_seq != 0).distinct().subquery()
     return sa.select(found.c.window_seq).where(_none(windows.c.seq, found.c.window_seq))
 
 
-def _lost_graves() -> sa.Select[Any]:
-    found = sa.select(tombstones.c.window_seq).where(tombstones.c.window_seq > 0).distinct().subquery()
-    return sa.select(found.c.window_seq).where(_none(windows.c.seq, found.c.window_seq))
-
-
-def _never_there() -> sa.Select[Any]:
+def _unrecorded(table: sa.Table) -> sa.Select[Any]:
     names = ("scope_id", "key", "version")
-    recorded = sa.exists().where(*(objects.c[name] == absences.c[name] for name in names))
-    return sa.select(absences.c.key).where(~recorded)
+    recorded = sa.exists().where(*(objects.c[name] == table.c[name] for name in names))
+    return sa.select(table.c.key).where(~recorded)
 
 
 def _unproven() -> sa.Select[Any]:
@@ -303,11 +299,18 @@ INVARIANTS: Final = (
     Invariant("runs_count", "A run counts how its items ended.", _miscounted_runs()),
     Invariant("work_has_a_time", "Whatever has work left to do knows when.", _timeless()),
     Invariant("nothing_is_stuck", "An import job or run that has not ended has work due.", _stuck()),
-    Invariant("ledger_names_windows", "The ledger names only windows that were.", _windowless()),
+    Invariant("ledger_names_windows", "The ledger names only windows that were.", _windowless(objects)),
     Invariant(
-        "graves_name_windows", "What is gone from the ledger names only windows that were.", _lost_graves()
+        "graves_name_windows",
+        "What is gone from the ledger names only windows that were.",
+        _windowless(tombstones),
     ),
-    Invariant("absent_was_there", "What a sweep did not find is in the ledger.", _never_there()),
+    Invariant("absent_was_there", "What a sweep did not find is in the ledger.", _unrecorded(absences)),
+    Invariant(
+        "claims_are_recorded",
+        "A version that an import job claims is in the ledger, or was.",
+        _unrecorded(claims).where(~claims.c.gone),
+    ),
     Invariant("gone_is_proven", "Only a complete listing proves what is gone.", _unproven()),
     Invariant(
         "outputs_are_known", "What was exported is known as ours, and never taken as input.", _unclaimed()

@@ -156,6 +156,50 @@ def _name_export_automations(conn: sa.Connection) -> None:
         conn.execute(renamed)
 
 
+def _to_5(conn: sa.Connection) -> None:
+    """Give claims a table. Before, the ledger counted them below zero in `window_seq`; odd was provisional.
+
+    Only versions with a claim are written. A claim belongs to the job whose file or media shows it. A claim that
+    retention left without either belongs to nobody and stays.
+    """
+    schema.claims.create(conn)
+    for statement in _MOVE_CLAIMS:
+        conn.exec_driver_sql(statement)
+
+
+_MOVE_CLAIMS = (
+    """CREATE TEMPORARY TABLE marks AS
+    SELECT scope_id, key, version, window_seq, FALSE AS gone FROM objects WHERE window_seq < 0
+    UNION ALL SELECT scope_id, key, version, window_seq, TRUE FROM tombstones WHERE window_seq < 0""",
+    "CREATE INDEX marks_key ON marks (scope_id, key, version)",
+    """INSERT INTO claims (scope_id, key, version, job_id, provisional, gone)
+    SELECT m.scope_id, m.key, m.version, j.id, (m.window_seq & 1) = 1, m.gone
+    FROM import_files f CROSS JOIN import_jobs j CROSS JOIN ledger_scopes s CROSS JOIN marks m
+    WHERE f.claimed AND f.status <> 'skipped' AND j.id = f.job_id AND j.window_id IS NULL
+    AND s.index_id = j.index_id AND s.connector_id = j.connector_id
+    AND m.scope_id = s.id AND m.key = f.key AND m.version = f.version ON CONFLICT DO NOTHING""",
+    """INSERT INTO claims (scope_id, key, version, job_id, provisional, gone)
+    SELECT m.scope_id, m.key, m.version, f.import_job_id, (m.window_seq & 1) = 1, m.gone
+    FROM media f CROSS JOIN ledger_scopes s CROSS JOIN marks m
+    WHERE s.index_id = f.index_id AND s.connector_id = f.connector_id
+    AND m.scope_id = s.id AND m.key = f.key AND m.version = f.version AND NOT EXISTS (
+      SELECT 1 FROM claims c WHERE c.scope_id = m.scope_id AND c.key = m.key AND c.version = m.version
+      AND c.gone = m.gone
+    ) ON CONFLICT DO NOTHING""",
+    """INSERT INTO claims (scope_id, key, version, job_id, provisional, gone)
+    SELECT m.scope_id, m.key, m.version, '', (m.window_seq & 1) = 1, m.gone FROM marks m
+    WHERE (
+      SELECT count(*) FROM claims c WHERE c.scope_id = m.scope_id AND c.key = m.key AND c.version = m.version
+      AND c.gone = m.gone
+    ) < (1 - m.window_seq) / 2 ON CONFLICT DO NOTHING""",
+    """UPDATE objects SET window_seq = 0 FROM marks m WHERE objects.scope_id = m.scope_id
+    AND objects.key = m.key AND objects.version = m.version AND NOT m.gone""",
+    """UPDATE tombstones SET window_seq = 0 FROM marks m WHERE tombstones.scope_id = m.scope_id
+    AND tombstones.key = m.key AND tombstones.version = m.version AND m.gone""",
+    "DROP TABLE marks",
+)
+
+
 _NEW_IN_4 = (
     schema.audit,
     schema.troubles,
@@ -195,7 +239,7 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
                 index.create(conn, checkfirst=True)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
 """The step that migrates to each version from the one before; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)

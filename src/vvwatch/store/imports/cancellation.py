@@ -97,7 +97,7 @@ def skip_files(tx: Tx, job: Job) -> int:
     fenced = {**told, "revision": import_files.c.revision + 1}
     tx.execute(sa.update(import_files).where(import_files.c.id.in_([f.id for f in files])).values(fenced))
     claimed = [(file.key, file.version) for file in files if file.claimed]
-    claims.release_versions(tx, row.index_id, row.connector_id, claimed)
+    claims.release_versions(tx, row, claimed)
     return len(files)
 
 

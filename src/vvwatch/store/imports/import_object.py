@@ -19,12 +19,11 @@ def create(tx: Tx, index_id: str, connector_id: str, obj: StorageObject, title: 
     It is imported whatever was before. Raises NotFound, InvalidInput or Conflict for the connector or the index.
     """
     one_time.require_usable(tx, connector_id, index_id)
-    claimed = claims.claim_versions(
-        tx, ledger.ensure_scope(tx, index_id, connector_id), [(obj.key, obj.version)]
-    )
+    job_id, scope_id = tx.new_id("job"), ledger.ensure_scope(tx, index_id, connector_id)
+    claimed = claims.claim_versions(tx, scope_id, job_id, [(obj.key, obj.version)])
     job = imports.create_sealed(
         tx,
-        job_id=tx.new_id("job"),
+        job_id=job_id,
         index_id=index_id,
         connector_id=connector_id,
         source_kind="register",

@@ -146,10 +146,10 @@ def record_listed(
     ]
     left = list({each.key: each for each in left if each.key not in there and each.key not in fresh}.values())
     overtaken = [(key, there[key].version) for key in fresh if key in there and there[key].claimed]
-    claims.release_versions(tx, row.index_id, row.connector_id, overtaken)
+    claims.release_versions(tx, row, overtaken)
     new = [fresh[key] for key in strange if key not in known]
     taken_up = [obj for obj in fresh.values() if obj.key in there]
-    claimed = claims.claim_versions(tx, scope_id, [obj[:2] for obj in fresh.values()])
+    claimed = claims.claim_versions(tx, scope_id, row.id, [obj[:2] for obj in fresh.values()])
     unreadable.forget(tx, scope_id, list(fresh))
     _add_files(tx, row, new, claimed)
     _replace_versions(tx, row, taken_up, claimed)

@@ -33,6 +33,7 @@ from vvwatch.store.schema.results import (
 )
 from vvwatch.store.schema.watching import (
     absences,
+    claims,
     export_automations,
     import_automations,
     ledger_scopes,
@@ -55,6 +56,7 @@ __all__ = [
     "absences",
     "api_keys",
     "audit",
+    "claims",
     "connectors",
     "deletions",
     "deliveries",

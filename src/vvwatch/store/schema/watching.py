@@ -35,7 +35,20 @@ objects = sa.Table(
     Column("scope_id", Integer, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("version", Text, primary_key=True),
-    Column("window_seq", Integer, nullable=False),  # 0: known, but not to be imported
+    Column("window_seq", Integer, nullable=False),  # 0: no window took it; known, or claimed
+    sqlite_with_rowid=False,
+)
+
+# Versions that import jobs without a window took, one row a job: no automation imports them again.
+claims = sa.Table(
+    "claims",
+    metadata,
+    Column("scope_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("job_id", Text, primary_key=True),  # empty: of a job that retention removed before version 5
+    flag("provisional"),  # the ledger has the version only because of its claims
+    flag("gone"),  # the version left the ledger since
     sqlite_with_rowid=False,
 )
 

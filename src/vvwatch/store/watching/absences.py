@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from vvwatch.core.presence import SeenKeys
 from vvwatch.core.versions import is_same_version
 from vvwatch.ports import Job
 from vvwatch.store.db.database import Tx, is_one_of
-from vvwatch.store.schema import absences, objects, tombstones
+from vvwatch.store.schema import absences, claims, objects, tombstones
 
 PROOF_BY_SCANS: Final = "sweeps"
 PROOF_BY_EVENT: Final = "event"
@@ -156,7 +157,19 @@ def _mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
     tx.execute(insert.on_conflict_do_update(index_elements=keyed, set_=again), buried)
     for table in (objects, absences):
         _delete_rows(tx, table, gone)
+    _flag_claims(tx, scope_id, wanted, gone=True)
     return len(gone)
+
+
+def _flag_claims(tx: Tx, scope_id: int, pairs: AbstractSet[Pair], *, gone: bool) -> None:
+    """Keep with the claims of versions whether the versions are gone."""
+    theirs = claims.c.scope_id == scope_id, claims.c.gone != gone
+    found = sa.select(claims.c.key, claims.c.version).where(*theirs, is_one_of(claims.c.key))
+    claimed = pairs & set(tx.pairs(found, _keys_parameter(key for key, _ in pairs)))
+    one = claims.c.key == sa.bindparam("its_key"), claims.c.version == sa.bindparam("its_version")
+    if claimed:
+        its = [{"its_key": key, "its_version": version} for key, version in sorted(claimed)]
+        tx.execute(sa.update(claims).where(*theirs, *one).values(gone=gone), its)
 
 
 def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
@@ -183,6 +196,7 @@ def restore_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:
     if back:
         tx.execute(tx.upsert(objects).on_conflict_do_nothing(), back)
         _delete_rows(tx, tombstones, back)
+        _flag_claims(tx, scope_id, wanted, gone=False)
 
 
 def _delete_rows(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

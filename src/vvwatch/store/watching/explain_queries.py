@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.identities import id_time
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, models_of
 from vvwatch.store.delivery import webhooks
@@ -21,6 +22,7 @@ from vvwatch.store.models.runs import SegmentResult
 from vvwatch.store.models.watching import ExportAutomation, ImportAutomation, Observation, Window
 from vvwatch.store.schema import (
     absences,
+    claims,
     export_automations,
     exports,
     import_automations,
@@ -37,7 +39,6 @@ from vvwatch.store.schema import (
     windows,
 )
 from vvwatch.store.schema import media as media_table
-from vvwatch.store.watching.ledger import NOT_IMPORTED
 
 _MOST_RUNS: Final = 10
 _MOST_SEGMENTS: Final = 10
@@ -45,8 +46,8 @@ _MOST_SEGMENTS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """The history of one version. `window` None: it is known and not to be imported, unless it has a `file` or
-    `media` of an import job without a window.
+    """The history of one version. `job_id` is the import job that took it, with or without a `window`; None for a
+    version that is known and not to be imported, empty if the job is unknown.
 
     `file` is the row of the job's manifest, which may hold a newer version. `file` and `job` are None after a closed
     window if retention removed them. `absent_since` is the start of the scan that first missed it, `gone_at` when it
@@ -66,6 +67,7 @@ class VersionRecord:
     proof: str = ""
     trouble: Trouble | None = None
     failed: Mapping[int, Sequence[SegmentResult]] = field(default_factory=dict)
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +138,20 @@ def _list_recorded(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
         objects.c.scope_id == scope_id, objects.c.key == key
     )
     rows, absent = tx.all(known.order_by(objects.c.window_seq)), _map_missing_since(tx, scope_id, key)
-    lives = [_read_version(tx, scope_id, key, row.version, row.window_seq) for row in rows]
-    return [
-        replace(life, absent_since=absent.get(life.version)) for life in sorted(lives, key=_first_known_at)
-    ]
+    lives = [_read_version(tx, scope_id, key, row.version, row.window_seq, gone=False) for row in rows]
+    return [replace(life, absent_since=absent.get(life.version)) for life in sorted(lives, key=_taken_at)]
 
 
-def _first_known_at(life: VersionRecord) -> float:
-    """Return when a window or an import job took the version; 0 if neither did.
+def _taken_at(life: VersionRecord) -> float:
+    """Return about when a window or an import job took the version; 0 if neither did.
 
-    Versions without a window exist, so window order cannot sort them.
+    It joined its window while that was open, and not before it was written.
     """
-    if life.window is not None:
+    if life.window is None:
+        return id_time(life.job_id) if life.job_id else 0.0
+    if life.file is None or life.file.version != life.version:
         return life.window.opened_at
-    if life.job is not None:
-        return float(life.job.created_at)
-    return 0.0 if life.media is None else float(life.media.row.created_at)
+    return min(max(life.window.opened_at, life.file.modified_at or 0.0), life.window.last_change_at)
 
 
 def _map_missing_since(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
@@ -168,20 +168,22 @@ def _list_gone(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
     ended = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
     lives = [
         replace(
-            _read_version(tx, scope_id, key, row.version, row.window_seq),
+            _read_version(tx, scope_id, key, row.version, row.window_seq, gone=True),
             gone_at=row.gone_at,
             proof=row.proof,
         )
         for row in tx.all(ended.order_by(table.c.gone_at, table.c.window_seq))
     ]
-    return sorted(lives, key=lambda life: (life.gone_at, _first_known_at(life)))
+    return sorted(lives, key=lambda life: (life.gone_at, _taken_at(life)))
 
 
-def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionRecord:
+def _read_version(
+    tx: Tx, scope_id: int, key: str, version: str, window_seq: int, *, gone: bool
+) -> VersionRecord:
     window = first_of(Window, tx.execute(sa.select(windows).where(windows.c.seq == window_seq)))
-    if window is None and window_seq == NOT_IMPORTED:
+    job_id = _find_claimant(tx, scope_id, key, version, gone=gone) if window is None else window.import_job_id
+    if job_id is None:
         return VersionRecord(version, None, None, None, None, (), ())
-    job_id = _find_claimant(tx, scope_id, key, version) if window is None else window.import_job_id
     its_file = sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key)
     file = first_of(ImportFile, tx.execute(its_file))
     job = first_of(ImportJob, tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)))
@@ -189,7 +191,9 @@ def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     made = _list_exports(tx, item)
     told = webhooks.list_deliveries_of(tx, _list_occurrences(job_id, item, made))
     trouble, failed = _find_trouble(tx, scope_id, key, job_id), _list_failed_segments(tx, item)
-    return VersionRecord(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
+    return VersionRecord(
+        version, window, file, job, item, made, told, trouble=trouble, failed=failed, job_id=job_id
+    )
 
 
 def _list_failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[SegmentResult]]:
@@ -211,23 +215,12 @@ def _find_trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> Trouble | Non
     return first_of(Trouble, tx.execute(sa.select(table).where(*its, table.c.retry_at.is_not(None))))
 
 
-def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
-    """Return the job without a window that took the version; that of its media if the files are gone."""
-    jobs, files, made = import_jobs.c, import_files.c, media_table.c
-    scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == scope_id)).one()
-    of_scope = (
-        jobs.index_id == scope.index_id,
-        jobs.connector_id == scope.connector_id,
-        jobs.window_id.is_(None),
-    )
-    this = files.key == key, files.version == version
-    taken = sa.select(jobs.id).join(import_files, files.job_id == jobs.id).where(*of_scope, *this)
-    found = tx.execute(taken.order_by(files.claimed.desc(), jobs.id.desc()).limit(1)).scalar()
-    if found is None:
-        there = made.index_id == scope.index_id, made.connector_id == scope.connector_id
-        its = sa.select(made.import_job_id).where(*there, made.key == key, made.version == version)
-        found = tx.execute(its.order_by(made.id.desc()).limit(1)).scalar()
-    return found or ""
+def _find_claimant(tx: Tx, scope_id: int, key: str, version: str, *, gone: bool) -> str | None:
+    """Return the last job without a window that took the version; None without one, empty if it is unknown."""
+    table = claims
+    its = table.c.scope_id == scope_id, table.c.key == key, table.c.version == version, table.c.gone == gone
+    found: str | None = tx.execute(sa.select(sa.func.max(table.c.job_id)).where(*its)).scalar()
+    return found
 
 
 def _find_media(tx: Tx, file: ImportFile | None, job_id: str, key: str, version: str) -> MediaView | None:

@@ -18,6 +18,7 @@ from vvwatch.core.selection import KnownKeys, SkippedObject
 from vvwatch.core.versions import is_same_version
 from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import (
+    claims,
     import_files,
     ledger_scopes,
     objects,
@@ -29,7 +30,7 @@ from vvwatch.store.schema import (
 from vvwatch.store.watching import absences
 
 NOT_IMPORTED = 0
-"""The window of versions that are known but not to be imported (existing before the start, `new_only`)."""
+"""The window of versions that no window took: not to be imported (existing before, `new_only`), or claimed."""
 
 _range = (
     sa.select(objects.c.key, objects.c.version)
@@ -144,8 +145,12 @@ def forget_version(tx: Tx, index_id: str, connector_id: str, key: str, version: 
     here = objects.c.scope_id == scope_id, objects.c.key == key
     known = tx.execute(sa.select(objects.c.version).where(*here)).scalars()
     same = [each for each in known if is_same_version(each, version)]
-    again = sa.or_(objects.c.version.in_(same), objects.c.window_seq == NOT_IMPORTED)
-    tx.execute(sa.delete(objects).where(*here, again))
+    live = claims.c.scope_id == scope_id, claims.c.key == key, ~claims.c.gone
+    tx.execute(sa.delete(claims).where(*live, claims.c.version.in_(same)))
+    declined = sa.and_(
+        objects.c.window_seq == NOT_IMPORTED, ~sa.exists().where(*live, claims.c.version == objects.c.version)
+    )
+    tx.execute(sa.delete(objects).where(*here, sa.or_(objects.c.version.in_(same), declined)))
     absences.clear_absences(tx, scope_id, [key])
 
 
