@@ -33,7 +33,16 @@ def list_missing(module: ModuleType) -> Iterator[str]:
             response = getattr(module, ast.unparse(call.func).removesuffix(".of"), None)
             row = getattr(module, types.get(ast.unparse(call.args[0]), "").removesuffix(" | None"), None)
             if isinstance(response, type) and issubclass(response, Resource) and is_dataclass(row):
-                passed = {keyword.arg for keyword in call.keywords}
+                passed = set().union(*(list_passed(module, keyword) for keyword in call.keywords))
                 needed = {name for name, field in response.model_fields.items() if field.is_required()}
                 has = set(dir(row)) | set(row.__dataclass_fields__)
                 yield from (f"{response.__name__}({row}): {name}" for name in needed - passed - has)
+
+
+def list_passed(module: ModuleType, keyword: ast.keyword) -> set[str]:
+    """The fields that `x=…` or `**{field: … for field, … in TABLE.items()}` passes."""
+    if keyword.arg is not None:
+        return {keyword.arg}
+    assert isinstance(keyword.value, ast.DictComp)
+    [loop] = keyword.value.generators
+    return set(getattr(module, ast.unparse(loop.iter).removesuffix(".items()")))
