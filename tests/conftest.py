@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import os
 import sys
+from collections import defaultdict
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -187,11 +188,21 @@ def _put_long_ones_first(config: pytest.Config, items: list[pytest.Item]) -> Non
     short = iter(items[len(long) :])
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     dealt: list[pytest.Item] = []
-    for number in range(processes):
+    for number, hard in enumerate(_deal_modules(long, processes, usual)):
         share = (len(items) - len(dealt)) // (processes - number)
-        hard = long[number::processes]
         dealt += [*hard, *islice(short, max(share - len(hard), 0))]
     items[:] = [*dealt, *short]
+
+
+def _deal_modules(items: list[pytest.Item], processes: int, usual: float) -> list[list[pytest.Item]]:
+    """Give each process about as much; modules stay whole, for what their tests share may take long to make."""
+    modules: dict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        modules[item.path].append(item)
+    hands: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for module in modules.values():
+        min(hands, key=lambda hand: sum(_most_seconds(item, usual) for item in hand)).extend(module)
+    return hands
 
 
 def _server(item: pytest.Item) -> str:

@@ -26,7 +26,7 @@ from tests.media.judging import (
 from tests.media.recipe import Damaged, Recipe, order
 from tests.slices import FULL, SEED
 
-VALID, DAMAGED = 70, 40
+VALID, DAMAGED = 44, 34
 """How many files a slice has."""
 
 LEAST_VALID, LEAST_DAMAGED, LEAST_FOUND = 300, 200, 0.98
