@@ -11,6 +11,7 @@ from vvwatch.store.admin.clearing import STEPS, clear_piece
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.models.admin import Deletion
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pacing import write_and_pause
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,9 +70,4 @@ class DeletionWorker:
         return total
 
     async def _paced(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        started = self._clock.monotonic()
-        result = await self._database.write(fn, *args, **kwargs)
-        took = self._clock.monotonic() - started
-        if took > 0:
-            await self._clock.sleep(took)
-        return result
+        return await write_and_pause(self._database, self._clock, fn, *args, **kwargs)

@@ -12,6 +12,7 @@ from vvwatch.store.admin import audit, retention
 from vvwatch.store.db import fairness, idempotency
 from vvwatch.store.db.database import Database, JobSink, Tx, requeue_overdue
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pacing import write_and_pause
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,9 +131,4 @@ class Pruner:
             after = ids[-1]
 
     async def _drop(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        started = self._clock.monotonic()
-        result = await self._database.write(fn, *args, **kwargs)
-        took = self._clock.monotonic() - started
-        if took > 0:
-            await self._clock.sleep(took)
-        return result
+        return await write_and_pause(self._database, self._clock, fn, *args, **kwargs)

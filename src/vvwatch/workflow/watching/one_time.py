@@ -21,6 +21,7 @@ from vvwatch.store.imports.imports import FileEnd
 from vvwatch.store.imports.one_time import Listing
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.listings import closing
+from vvwatch.workflow.pacing import write_and_pause
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 from vvwatch.workflow.watching.selection import Selection
 from vvwatch.workflow.watching.watch_state import list_left_out
@@ -79,13 +80,8 @@ class OneTimeImports:
 
     async def _skip_files(self, job: Job) -> None:
         """Skip the files in short transactions, with a pause after each, so that nothing else waits long."""
-        while True:
-            started = self._clock.monotonic()
-            if not await self._database.write(cancellation.skip_files, job):
-                return
-            took = self._clock.monotonic() - started
-            if took > 0:
-                await self._clock.sleep(took)
+        while await write_and_pause(self._database, self._clock, cancellation.skip_files, job):
+            pass
 
     async def _list(self, job: Job, listing: Listing) -> None:
         row = listing.row
