@@ -24,9 +24,9 @@ from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.runs import RunItem, SegmentResult
 from vvwatch.store.models.runs import SegmentRetry as StoredRetry
-from vvwatch.store.runs import call_queries, segment_retries
-from vvwatch.store.runs import failure_queries as queries
-from vvwatch.store.runs.failure_queries import FailedItem
+from vvwatch.store.runs import result_queries as queries
+from vvwatch.store.runs import segment_retries
+from vvwatch.store.runs.result_queries import FailedItem
 
 router = resource_router("prompt runs")
 
@@ -236,7 +236,7 @@ async def get_segment_retry(
 
 def _read_retry(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
     row = segment_retries.find(tx, run_id, video_id, segment_id, retry_id)
-    calls, unknown, cost = call_queries.sum_retry_calls(tx, row)
+    calls, unknown, cost = queries.sum_retry_calls(tx, row)
     return SegmentRetryStatus(
         **_retry_fields(row, run_id, video_id, segment_id),
         billing_actual_mt=to_usd(cost) * MT_PER_USD,

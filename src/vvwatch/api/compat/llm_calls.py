@@ -16,7 +16,7 @@ from vvwatch.core.identities import segment_id
 from vvwatch.core.keys import Scope
 from vvwatch.store.models.runs import LlmCall as StoredCall
 from vvwatch.store.models.runs import Run
-from vvwatch.store.runs import call_queries
+from vvwatch.store.runs import result_queries
 
 router = resource_router("prompt runs")
 
@@ -66,7 +66,7 @@ async def list_llm_calls(
 
     If there are more, the `Link` header has the URL of the next page.
     """
-    run, rows = await context.database.read(call_queries.list_calls, run_id, after, limit + 1)
+    run, rows = await context.database.read(result_queries.list_calls, run_id, after, limit + 1)
     if len(rows) > limit:
         query = urlencode({"limit": limit, "after": rows[limit - 1].id})
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'

@@ -1,19 +1,19 @@
-"""Pages of the results of a prompt run."""
+"""Pages of what a prompt run found, of what failed in it, and of its model calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from vvwatch.core.runs import ItemStatus
+from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import models_of
-from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
+from vvwatch.store.db.typed import columns, models_of
+from vvwatch.store.models.runs import LlmCall, Run, RunItem, RunItemWithMedia, SegmentResult, SegmentRetry
 from vvwatch.store.runs import run_queries
-from vvwatch.store.schema import run_items, segment_results
+from vvwatch.store.schema import llm_calls, run_items, segment_results
 
 _ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
 
@@ -89,3 +89,77 @@ def _list_items(
 ) -> Sequence[RunItemWithMedia]:
     chosen = run_queries.select_items().where(*wanted).order_by(run_items.c.media_id).limit(limit)
     return models_of(RunItemWithMedia, tx.all(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item with failures, and its failed segments in order, if their results are kept."""
+
+    item: RunItem
+    segments: Sequence[SegmentResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Some items of a run with failures, and counts over all of them.
+
+    `whole_count` counts items that failed as a whole or lack the video-level result. An item all of whose segments
+    failed counts by its segments.
+    """
+
+    run: Run
+    items: Sequence[FailedItem]
+    item_count: int
+    segment_count: int
+    whole_count: int
+
+
+def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
+    """Return the failures of the items after `after_item`. Raises NotFound."""
+    run = run_queries.get(tx, run_id)
+    code = sa.func.coalesce(run_items.c.error_code, "")
+    failed = sa.and_(run_items.c.status == ItemStatus.FAILED, code != SEGMENTS_FAILED)
+    lacks = sa.or_(failed, code == WHOLE_FAILED)
+    wanted = (
+        run_items.c.run_id == run_id,
+        sa.or_(lacks, run_items.c.failed_segment_count > 0),
+        run_queries.is_item_present(),
+    )
+    whole = sa.func.coalesce(sa.func.sum(sa.case((lacks, 1), else_=0)), 0)
+    of_results = sa.case((failed, 0), else_=run_items.c.failed_segment_count)
+    segments = sa.func.coalesce(sa.func.sum(of_results), 0)
+    counts = tx.execute(sa.select(sa.func.count(), segments, whole).where(*wanted)).one()
+    some = (
+        sa.select(run_items).where(*wanted, run_items.c.id > after_item).order_by(run_items.c.id).limit(limit)
+    )
+    rows = models_of(RunItem, tx.all(some))
+    found = _failed_segments(tx, [row.id for row in rows])
+    return Failures(run, [FailedItem(row, found.get(row.id, ())) for row in rows], *map(int, counts))
+
+
+def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[SegmentResult]]:
+    table = segment_results
+    wanted = table.c.run_item_id.in_(item_ids), table.c.error.is_not(None)
+    found: dict[int, list[SegmentResult]] = {}
+    chosen = sa.select(table).where(*wanted).order_by(table.c.run_item_id, table.c.ordinal)
+    for row in models_of(SegmentResult, tx.all(chosen)):
+        found.setdefault(row.run_item_id, []).append(row)
+    return found
+
+
+def list_calls(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[Run, Sequence[LlmCall]]:
+    """Return the run and its calls in the order they began, from the one after `after`. Raises NotFound."""
+    run = run_queries.get(tx, run_id)
+    table = llm_calls
+    wanted = table.c.run_id == run_id, table.c.id > (after or "")
+    chosen = sa.select(*columns(LlmCall, table)).where(*wanted).order_by(table.c.id).limit(limit)
+    return run, models_of(LlmCall, tx.all(chosen))
+
+
+def sum_retry_calls(tx: Tx, retry: SegmentRetry) -> tuple[int, int, int]:
+    """Return the number of ended calls of a retry, how many of them have no price, and what the others cost."""
+    table = llm_calls
+    mine = table.c.run_item_id == retry.run_item_id, table.c.generation == retry.id
+    rows = tx.all(sa.select(table.c.cost_nanousd).where(*mine, table.c.completed_at.is_not(None)))
+    costs = [row.cost_nanousd for row in rows]
+    return len(costs), costs.count(None), sum(cost or 0 for cost in costs)
