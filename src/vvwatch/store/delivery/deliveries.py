@@ -19,8 +19,8 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.queues import queue_name
-from vvwatch.store.db.typed import Model, first_of, model_of
-from vvwatch.store.models.delivery import Delivery, Event, Webhook
+from vvwatch.store.db.typed import Model, columns, first_of, model_of
+from vvwatch.store.models.delivery import Delivery, Event, UnfinishedDelivery, Webhook
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
 
 SHARE: Final = 32
@@ -79,9 +79,8 @@ def feed_webhook(tx: Tx, webhook: Webhook) -> None:
         room = _count_room(tx, webhook)
     if room > 0:
         at = max(tx.now, webhook.probe_at or 0.0)
-        chosen = (
-            _select_waiting(webhook.id).limit(room).with_for_update(skip_locked=True)
-        )  # or others put them
+        # Others put those that they have locked.
+        chosen = _select_waiting(webhook.id).limit(room).with_for_update(skip_locked=True)
         _enqueue(tx, [(row.id, row.revision) for row in tx.all(chosen)], at)
 
 
@@ -116,15 +115,16 @@ def _select_waiting(webhook_id: str) -> sa.Select[Any]:
     return sa.select(table.c.id, table.c.revision).where(*waits, ~table.c.held).order_by(table.c.id)
 
 
-def _find_unfinished(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> Delivery | None:
-    if not about:
-        return None
+def _find_unfinished(
+    tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]
+) -> UnfinishedDelivery | None:
     table = deliveries
     same = table.c.webhook_id == webhook_id, table.c.about == about, table.c.completed_at.is_(None)
-    return first_of(Delivery, tx.execute(sa.select(table).where(*same).order_by(order).limit(1)))
+    chosen = sa.select(*columns(UnfinishedDelivery, table)).where(*same).order_by(order).limit(1)
+    return first_of(UnfinishedDelivery, tx.execute(chosen)) if about else None
 
 
-def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> Delivery | None:
+def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> UnfinishedDelivery | None:
     """The last delivery of what is told of the object, which does not end before this transaction does."""
     while (last := _find_unfinished(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
         same = deliveries.c.id == last.id, deliveries.c.completed_at.is_(None)

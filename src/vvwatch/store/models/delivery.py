@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from vvwatch.store.models.runs import Run
 
@@ -122,6 +122,14 @@ class Delivery:
     last_attempt_at: float | None
     completed_at: float | None
     dismissed_at: float | None
+
+
+class UnfinishedDelivery(NamedTuple):
+    """Where a delivery is among those of one object: read for each event, so it has no more than that."""
+
+    id: str
+    place: int
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)
