@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import cache
+from itertools import starmap
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -53,7 +54,9 @@ def model_or_none(model: type[Model], row: sa.Row[Any] | None) -> Model | None:
 
 def models_of(model: type[Model], rows: Iterable[sa.Row[Any]]) -> list[Model]:
     """Return `rows` as a list of `model`."""
-    return [model_of(model, row) for row in rows]
+    several = list(rows)
+    kind: Any = model
+    return list(starmap(kind, map(_order(kind, several[0]._fields), several))) if several else []
 
 
 def first_of(model: type[Model], result: sa.CursorResult[Any] | sa.Result[Any]) -> Model | None:

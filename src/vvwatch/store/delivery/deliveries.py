@@ -19,7 +19,7 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.queues import queue_name
-from vvwatch.store.db.typed import Model, columns, first_of, model_of
+from vvwatch.store.db.typed import Model, columns, first_of, model_of, models_of
 from vvwatch.store.models.delivery import Delivery, Event, UnfinishedDelivery, Webhook
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
 
@@ -183,7 +183,7 @@ def _load(
 ) -> dict[str, Model]:
     chosen = sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
     rows = tx.all(chosen.with_for_update() if locked else chosen) if ids else ()
-    return {row.id: model_of(model, row) for row in rows}
+    return {row.id: made for row, made in zip(rows, models_of(model, rows), strict=True)}
 
 
 def _reserve_probe(tx: Tx, webhook_id: str) -> Webhook:
