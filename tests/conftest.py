@@ -116,6 +116,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"slice: VVWATCH_SEED={slices.SEED} repeats it, VVWATCH_FULL=1 runs each case"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only `unit` is asked for, look at no other folder: importing them takes longer than the tests."""
+    where = collection_path.relative_to(TESTS).parts[:1] if collection_path.is_relative_to(TESTS) else ()
+    return True if where and where[0] not in UNIT and config.option.markexpr == "unit" else None
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what starts no server."""
     where = item.nodeid.removeprefix("tests/").partition("/")[0].partition("::")[0]
