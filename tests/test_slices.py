@@ -79,3 +79,7 @@ def test_samples_of_seeds_that_follow_each_other_reach_all_in_order() -> None:
     assert all(sorted(one) == one and 0 < len(one) <= 6 for one in samples)
     assert sample(points, 6, "3", full=True) == points
     assert sample(points, 60, "3", full=False) == points
+
+
+def test_contributors_are_told_how_many_seeds_run_every_case() -> None:
+    assert rounds() == 16, "CONTRIBUTING.md says sixteen"
