@@ -100,7 +100,7 @@ def _source_health(components: Components) -> dict[str, Any]:
     found = {
         "sources": components.subscriptions.health(),
         "queues": components.subscriptions.queue_health(),
-        "connectors": components.watcher.reconciler.silence.health(),
+        "connectors": components.watcher.scanner.unanswered.health(),
     }
     return {part: {name: asdict(each) for name, each in all_.items()} for part, all_ in found.items()}
 

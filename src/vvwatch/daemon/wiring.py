@@ -266,7 +266,7 @@ def _build_watcher(
     config: Config, base: tuple[Database, Clock, Telemetry], reading: Reading, sample: Callable[[], float]
 ) -> Watcher:
     watcher = Watcher(*base, reading.open_storage, sample)
-    watcher.reconciler.confirmation, watcher.reconciler.place_of = (
+    watcher.scanner.confirmation, watcher.scanner.place_of = (
         config.imports.confirmation,
         _folder_identity,
     )

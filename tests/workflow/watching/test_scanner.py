@@ -566,15 +566,15 @@ async def test_a_mount_that_is_away_proves_nothing_however_long(
     database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock, there: str | None
 ) -> None:
     """Traps 20 and 21: another file system at the mount point, or none, is empty for ever."""
-    watcher.reconciler.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
+    watcher.scanner.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
     whole = await emptied(database, watcher, storage, 0)
-    watcher.reconciler.place_of = lambda _: there
+    watcher.scanner.place_of = lambda _: there
     for _ in range(6):
         report = await scan(database, watcher)
         clock.advance(3_601)
         assert (report.proof, report.gone) == (False, 0)
     assert "another file system is there now" in report.remark
-    watcher.reconciler.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
+    watcher.scanner.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
     storage._objects = whole
     assert (await scan(database, watcher)).known == 30
     row = await database.read(automations.get_import, "idx_main")
@@ -584,13 +584,13 @@ async def test_a_mount_that_is_away_proves_nothing_however_long(
 async def test_a_place_that_comes_back_begins_the_doubt_anew(
     database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock
 ) -> None:
-    watcher.reconciler.place_of = lambda _: "mounted"
+    watcher.scanner.place_of = lambda _: "mounted"
     await emptied(database, watcher, storage, 0)
-    watcher.reconciler.place_of = lambda _: "not mounted"
+    watcher.scanner.place_of = lambda _: "not mounted"
     for _ in range(4):
         await scan(database, watcher)
         clock.advance(3_601)
-    watcher.reconciler.place_of = lambda _: "mounted"
+    watcher.scanner.place_of = lambda _: "mounted"
     assert (await scan(database, watcher)).proof is False
     row = await database.read(automations.get_import, "idx_main")
     assert row.doubt is not None

@@ -133,7 +133,7 @@ class World:
 
     async def _dying(self, messages: Sequence[Message]) -> None:
         """Commit, and be gone: the messages come again, and so does everything else that nobody acknowledged."""
-        await self.consumer._committed(messages)
+        await self.consumer._commit(messages)
         self.queue.returned()
         self.consumer._in_hand.clear()
 

@@ -1,4 +1,4 @@
-"""What the messages of one batch tell which automation. Pure: it decides, and nothing is done yet."""
+"""Match the messages of one batch with automations. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _UNMATCHED: Final = "no automation watches what it tells of"
 
 @dataclass(slots=True)
 class MatchedBatch:
-    """What became of a batch: `hints` by automation, and what each message waits for.
+    """The result for a batch: `hints` by automation.
 
-    `wanted` has the automations that have to take in what a message tells before it may go; one for which there
-    are none needs no more than deletion. `refused` are the messages that nobody takes, and why.
+    `wanted` has for each message the automations that must follow it before it may be deleted; perhaps none.
+    `refused` are the messages that nobody takes, and why.
     """
 
     hints: dict[str, Hint] = field(default_factory=dict)
@@ -37,8 +37,8 @@ def match_messages(
 ) -> MatchedBatch:
     """Match messages, in the order in which they came, with the places of their connector.
 
-    What only automations that stand still would want needs no more than deletion: they list everything when they go
-    on. An event that a later one of its key has overtaken adds nothing.
+    A message that only inactive automations want may be deleted: they list everything when they resume. An event that
+    a later one of its key has overtaken adds nothing.
     """
     matching = _Matcher(_PrefixLookup(places), order)
     for message in messages:
@@ -51,14 +51,14 @@ class _PrefixLookup:
     """Finds the places that a key lies in, however many there are."""
 
     def __init__(self, places: Iterable[WatchedPrefix]) -> None:
-        self._places: dict[str, list[WatchedPrefix]] = defaultdict(list)
+        self._find_places: dict[str, list[WatchedPrefix]] = defaultdict(list)
         for place in places:
-            self._places[place.prefix].append(place)
-        self._lengths = sorted({len(prefix) for prefix in self._places})
+            self._find_places[place.prefix].append(place)
+        self._lengths = sorted({len(prefix) for prefix in self._find_places})
 
     def of(self, key: str) -> Iterator[WatchedPrefix]:
         for length in self._lengths:
-            yield from self._places.get(key[:length], ())
+            yield from self._find_places.get(key[:length], ())
 
 
 class _Matcher:
@@ -71,7 +71,7 @@ class _Matcher:
     def add(self, message: Message) -> None:
         refusal = message.refusal
         events = [event for each in message.events if (event := _with_valid_keys(each))]
-        found = [place for event in events for place in self._places(event)]
+        found = [place for event in events for place in self._find_places(event)]
         if refusal is not None:
             self._refuse(message, refusal.reason, refusal.detail, refusal.excerpt)
         elif message.events and not events:
@@ -85,19 +85,19 @@ class _Matcher:
                 self._gather(event)
 
     def hints(self) -> dict[str, Hint]:
-        told: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for event in self._latest.values():
             for key in event.keys:
                 name, item = _to_hint_part(event, key)
                 for place in self._prefixes.of(key):
                     if place.active:
-                        told[place.automation_id][name].append(item)
+                        found[place.automation_id][name].append(item)
         return {
             automation_id: Hint(**{name: tuple(items) for name, items in parts.items()})
-            for automation_id, parts in told.items()
+            for automation_id, parts in found.items()
         }
 
-    def _places(self, event: ObjectEvent) -> Iterator[WatchedPrefix]:
+    def _find_places(self, event: ObjectEvent) -> Iterator[WatchedPrefix]:
         for key in event.keys:
             yield from self._prefixes.of(key)
 
@@ -110,7 +110,7 @@ class _Matcher:
 
 
 def _with_valid_keys(event: ObjectEvent) -> ObjectEvent | None:
-    """The event with those spellings of its key at which an object can stand."""
+    """Return the event with the spellings of its key that an object can have; None without one."""
     keys = tuple(key for key in event.keys if _is_valid_key(key))
     return event if keys == event.keys else replace(event, keys=keys) if keys else None
 
@@ -124,7 +124,7 @@ def _is_valid_key(key: str) -> bool:
 
 
 def _choose_later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
-    """What is to be followed of two events of one key; where nothing tells which came later, the store is asked."""
+    """Return the later of two events of one key; if that is unknown, one that makes us ask the store."""
     if known is None or known == event or event.sequencer:
         return event
     kind = EventKind.REMOVED if EventKind.REMOVED in (known.kind, event.kind) else event.kind
@@ -132,7 +132,7 @@ def _choose_later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
 
 
 def _to_hint_part(event: ObjectEvent, key: str) -> tuple[str, Any]:
-    """The field of a hint that tells of the event, and what it holds."""
+    """Return the field of a hint for the event, and its item."""
     if event.kind is EventKind.REMOVED:
         return "removed", key
     return ("keys", key) if event.found is None else ("objects", event.found)

@@ -1,9 +1,9 @@
 """From a connector's queue to the ledger: received, matched, committed, and only then acknowledged.
 
-Messages are matched with the automations as they are after the receipt. What those do not want may go: an automation
-that is made, edited or taken up later begins with a listing after its commit, which finds the object. Until all that
-a message tells is committed it is not acknowledged, so it comes again, and the ledger knows the repetition.
-While one batch is committed the next one is received, and no more than that.
+Messages are matched with the automations as they are after the receipt. Unwanted messages may go: an automation that is
+created, edited or resumed later begins with a listing, which finds the object. A message is acknowledged only when all
+that it reports is committed; until then it comes again, and the ledger knows the repetition. While one batch is
+committed, the next one is received, and no more.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from vvwatch.workflow.watching.matching import MatchedBatch, match_messages
 _PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _LONGEST_IDLE_SECONDS: Final = 10.0
-"""Between batches that brought nothing forward: what is left to others comes back at once."""
+"""The longest pause between fruitless batches: released messages come back at once."""
 _QUIET_RECEIPTS: Final = 5
-"""In a row without a message: what was left behind would have come again, so others have taken it."""
+"""After so many empty receipts in a row others took the released messages: they would have come again."""
 _CLOSING_SECONDS: Final = 5.0
 
 _RECEIVING: Final = "receiving"
@@ -44,8 +44,8 @@ Batches = MemoryObjectSendStream[Sequence[Message]]
 class QueueConsumer:
     """Consumes the queue of a connector. `open_queue` opens it, and may block; `sample` varies pauses.
 
-    `notice` follows a hint about an automation, and answers whether all of it is committed. `exclusive`: nobody else
-    reads the queue, so that what no automation takes is deleted as well, once it is in the quarantine.
+    `notice` follows a hint for an automation and returns whether all of it is committed. `exclusive`: nobody else
+    reads the queue, so messages that no automation takes are deleted too, once they are in the quarantine.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class QueueConsumer:
             try:
                 await self._consume(await anyio.to_thread.run_sync(self._open_queue))
             except VvwatchError as error:
-                self._failed(_RECEIVING, error)
+                self._note_trouble(_RECEIVING, error)
             except Exception as error:  # noqa: BLE001  # one queue must not end a daemon that works
-                self._failed(
+                self._note_trouble(
                     _RECEIVING, VvwatchError("consuming broke off", "the log has the error: task.failed")
                 )
                 self._telemetry.emit("task.failed", task="queue", error=error)
@@ -110,26 +110,26 @@ class QueueConsumer:
             try:
                 messages = await queue.receive()
             except StorageError as error:
-                self._failed(_RECEIVING, error)
+                self._note_trouble(_RECEIVING, error)
                 await self._pause(failures, _LONGEST_PAUSE_SECONDS)
                 failures += 1
                 continue
             failures = 0
-            self._succeeded(_RECEIVING)
+            self._clear_trouble(_RECEIVING)
             quiet = 0 if messages else quiet + 1
             if quiet >= _QUIET_RECEIPTS:
-                self._succeeded(_TAKING, _ACKNOWLEDGING)
+                self._clear_trouble(_TAKING, _ACKNOWLEDGING)
             if messages:
                 self._in_hand |= {message.receipt: message for message in messages}
                 await batches.send(messages)
 
     async def _forward(self, queue: EventQueue, messages: Sequence[Message]) -> bool:
-        """Commit what the messages tell and answer each; whether that went well, and any is done with."""
+        """Commit the messages and acknowledge or release each; return whether all went well and any is done."""
         started = self._clock.monotonic()
         try:
-            batch, done = await self._committed(messages)
+            batch, done = await self._commit(messages)
         except VvwatchError as error:
-            self._failed(_TAKING, error)
+            self._note_trouble(_TAKING, error)
             batch, done = MatchedBatch(), []
         await self._acknowledge(queue, done)
         left = [message for message in messages if message.receipt in self._in_hand]
@@ -145,17 +145,19 @@ class QueueConsumer:
         )
         return not self._troubles and len(left) < len(messages)
 
-    async def _committed(self, messages: Sequence[Message]) -> tuple[MatchedBatch, list[Message]]:
-        """What the messages come to, and those that need not come again."""
+    async def _commit(self, messages: Sequence[Message]) -> tuple[MatchedBatch, list[Message]]:
+        """Commit the messages; return how they matched, and those that need not come again."""
         places = await self._database.read(subscribers.list_watched_prefixes, self._connector_id)
         batch = match_messages(messages, places, self._order)
         await self._quarantine(batch)
         behind = {name for name, hint in batch.hints.items() if not await self._notice(name, hint)}
         if behind:
             what = f"what the queue tells could not be taken in for {', '.join(sorted(behind))}"
-            self._failed(_TAKING, _NotCommitted(what, "the log says why: hint.failed; it is tried again"))
+            self._note_trouble(
+                _TAKING, _NotCommitted(what, "the log says why: hint.failed; it is tried again")
+            )
         else:
-            self._succeeded(_TAKING)
+            self._clear_trouble(_TAKING)
         done = [message for message, wanting in batch.wanted if not wanting & behind]
         return batch, done + ([message for message, _ in batch.refused] if self._exclusive else [])
 
@@ -177,15 +179,15 @@ class QueueConsumer:
             )
 
     async def _acknowledge(self, queue: EventQueue, done: Sequence[Message]) -> None:
-        """Delete them; those for which that fails come again, and the ledger knows them."""
+        """Delete them from the queue; if that fails they come again, and the ledger knows them."""
         if not done:
             return
         try:
             await queue.acknowledge(done)
         except StorageError as error:
-            self._failed(_ACKNOWLEDGING, error)
+            self._note_trouble(_ACKNOWLEDGING, error)
         else:
-            self._succeeded(_ACKNOWLEDGING)
+            self._clear_trouble(_ACKNOWLEDGING)
             self._let_go(done)
 
     async def _release(self, queue: EventQueue, left: Sequence[Message]) -> None:
@@ -199,7 +201,7 @@ class QueueConsumer:
             self._in_hand.pop(message.receipt, None)
 
     async def _close(self, queue: EventQueue) -> None:
-        """Leave to others what is in hand, also when cancelled; what takes too long comes again by itself."""
+        """Release the messages in hand, also when cancelled; those that take too long come again later."""
         with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
             await self._release(queue, list(self._in_hand.values()))
         self._in_hand.clear()
@@ -213,21 +215,21 @@ class QueueConsumer:
         )
 
     def _lag_seconds(self, done: Sequence[Message]) -> float | None:
-        """How old the oldest of them is, by our clock; None where none tells."""
+        """Return the age of the oldest by our clock; None if none has a time."""
         sent = [message.sent_at for message in done if message.sent_at is not None]
         return max(self._clock.now() - min(sent), 0.0) if sent else None
 
-    def _failed(self, step: str, error: VvwatchError) -> None:
+    def _note_trouble(self, step: str, error: VvwatchError) -> None:
         self._troubles[step] = error
-        self._judge()
+        self._update_health()
 
-    def _succeeded(self, *steps: str) -> None:
+    def _clear_trouble(self, *steps: str) -> None:
         for step in steps:
             self._troubles.pop(step, None)
-        self._judge()
+        self._update_health()
 
-    def _judge(self) -> None:
-        """Healthy without trouble, failed where only a person can help, degraded else."""
+    def _update_health(self) -> None:
+        """Update the health: healthy without trouble, failed if only a person can help, else degraded."""
         state, reason, hint = "healthy", "", ""
         for error in sorted(self._troubles.values(), key=_is_temporary)[:1]:
             state = "degraded" if _is_temporary(error) else "failed"
@@ -237,11 +239,11 @@ class QueueConsumer:
 
 
 def _is_temporary(error: VvwatchError) -> bool:
-    """Whether it may be over without anybody doing something about it."""
+    """Return whether the trouble may end without a person."""
     return error.transient and not isinstance(error, CredentialsRefused)
 
 
 class _NotCommitted(VvwatchError):
-    """What a message tells is not committed yet."""
+    """A message is not committed yet."""
 
     transient = True

@@ -1,7 +1,7 @@
-"""One sweep: a whole listing held against the ledger, what of it is new, and what of the ledger is gone.
+"""A full scan: compare a whole listing with the ledger, accept what is new, and mark what is gone.
 
-Bounded in memory: pages are compared as they come, and which keys were seen is kept in two bytes each. The ledger is
-read once more only where the sweep may have missed something of it.
+Memory is bounded: pages are compared as they come, and a seen key takes two bytes. The ledger is read again only if
+the scan may have missed something of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, list_le
 _COMPARED_AT_ONCE: Final = 4_000
 _RUN_KEYS: Final = 1_000
 _HIDING: Final = (Reason.PERMISSION_DENIED, Reason.INCOMPLETE_ENTRY)
-"""Where an object that is known may stand, which then is not gone."""
+"""These may hide a known object, which then is not gone."""
 
 _SALTS: Final = 1 << 53
 _ANOTHER_PLACE: Final = "another file system is there now, or none, so this proves nothing"
@@ -41,9 +41,9 @@ _ANOTHER_PLACE: Final = "another file system is there now, or none, so this prov
 
 @dataclass(frozen=True, slots=True)
 class FullScan:
-    """What a sweep came to, and what broke it off. `last_key` is the last one it listed, in order.
+    """The result of a full scan, and the error that ended it early. `last_key` is the last listed key, in order.
 
-    `doubt`: so much is missing that it is not believed. `place` is what stood at the location, where it was believed.
+    `doubt`: so much is missing that it is not believed. `place` identifies the location of the last believed scan.
     """
 
     report: ScanReport
@@ -55,7 +55,7 @@ class FullScan:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """Whether what is lacking may be taken for gone; why not, or what is lacking; how much left the ledger."""
+    """Whether missing objects may be marked gone; `remark` says why not, or what is missing; `gone` were marked."""
 
     proof: bool = False
     remark: str = ""
@@ -64,40 +64,39 @@ class _Verdict:
 
 
 class Scanner:
-    """Lists, and takes in what is new."""
+    """Lists locations and passes what it finds to the intake."""
 
     def __init__(self, database: Database, clock: Clock, intake: Intake, sample: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
         self._intake = intake
         self._sample = sample
-        self.silence = UnansweredStores(clock)
+        self.unanswered = UnansweredStores(clock)
         self.confirmation = Confirmation()
         self.place_of: Callable[[Connector], str | None] = lambda _: ANY_PLACE
 
     async def look(self, watched: WatchState, prefix: str, tally: ScanStats, after: str = "") -> str:
-        """List `prefix` behind the key `after` and take in what is new; returns the last key in order.
+        """List `prefix` after the key `after` and take in what is new; return the last key, in order.
 
-        Raises what the listing raises, when all that came before is taken in: a part of the place being away hides
-        no other.
+        Raises what the listing raises, once everything listed before is taken in: an unavailable part hides no other.
         """
-        runs = _PageBuffer()
+        pages = _PageBuffer()
         try:
             listing = watched.storage.list(
                 prefix, recursive=watched.row.recursive, after=after, skips=watched.filter.skips
             )
-            async for page in self.silence.awaited(watched.connector.id, listing):
-                await self._note(watched, page, tally)
-                runs.add(page.objects)
-                if runs.count >= _COMPARED_AT_ONCE:
-                    await self._intake.take_pages(watched, runs.taken(), tally)
+            async for page in self.unanswered.awaited(watched.connector.id, listing):
+                await self._take_page(watched, page, tally)
+                pages.add(page.objects)
+                if pages.count >= _COMPARED_AT_ONCE:
+                    await self._intake.take_pages(watched, pages.take_all(), tally)
         except StorageError:
-            await self._intake.take_pages(watched, runs.taken(), tally)
+            await self._intake.take_pages(watched, pages.take_all(), tally)
             raise
-        await self._intake.take_pages(watched, runs.taken(), tally)
-        return max(runs.last_key, after)
+        await self._intake.take_pages(watched, pages.take_all(), tally)
+        return max(pages.last_key, after)
 
-    async def _note(self, watched: WatchState, page: Page, tally: ScanStats) -> None:
+    async def _take_page(self, watched: WatchState, page: Page, tally: ScanStats) -> None:
         tally.listed += len(page.objects)
         tally.calls += page.calls
         tally.blind |= any(item.reason in _HIDING for item in page.irregular)
@@ -105,18 +104,18 @@ class Scanner:
         tally.left_out.add(left)
         await self._intake.observe(watched, left)
 
-    async def sweep(self, job: Job, watched: WatchState, tally: ScanStats) -> FullScan:
-        """List all that the automation watches; what is new joins its window, what is gone leaves the ledger."""
+    async def scan_fully(self, job: Job, watched: WatchState, tally: ScanStats) -> FullScan:
+        """List everything the automation watches: new objects join its window, missing ones may leave the ledger."""
         started_at, started = self._clock.now(), self._clock.monotonic()
         row, sweep_id = watched.row, new_id("rec", started_at, secrets.token_bytes(10))
-        tally.place = await self._place(watched)
+        tally.place = await self._find_place(watched)
         expected = await self._database.read(absences.count_live, row.scope_id, row.source_prefix)
         tally.seen = seen = SeenKeys(expected, int(self._sample() * _SALTS))
         error: VvwatchError | None = None
         last_key = ""
         try:
             last_key = await self.look(watched, row.source_prefix, tally)
-            verdict = await self._verdict(job, watched, tally, seen, sweep_id)
+            verdict = await self._judge_missing(job, watched, tally, seen, sweep_id)
         except VvwatchError as broken:
             error, verdict = broken, _Verdict(remark=broken.message)
         report = ScanReport(
@@ -142,15 +141,15 @@ class Scanner:
         place = tally.place if verdict.proof and verdict.doubt is None and tally.listed else row.place
         return FullScan(report, last_key, error, verdict.doubt, place)
 
-    async def _place(self, watched: WatchState) -> str | None:
-        """What stands at the location now. Asking for a folder may block."""
-        with self.silence.asking(watched.connector.id):
+    async def _find_place(self, watched: WatchState) -> str | None:
+        """Return what identifies the location now. For a folder this may block."""
+        with self.unanswered.asking(watched.connector.id):
             return await anyio.to_thread.run_sync(self.place_of, watched.connector, abandon_on_cancel=True)
 
-    async def _verdict(
+    async def _judge_missing(
         self, job: Job, watched: WatchState, tally: ScanStats, seen: SeenKeys, sweep_id: str
     ) -> _Verdict:
-        """What the whole listing says about what it lacks."""
+        """Return the verdict on the known objects that a whole listing lacks."""
         row = watched.row
         if tally.blind:
             return _Verdict(remark="some of it may not be looked into: nothing is taken for gone")
@@ -160,39 +159,39 @@ class Scanner:
         if seen.at_least() == live:
             return _Verdict(proof=True)
         present = missing = 0
-        async for chunk in self._lacking(watched, seen):
+        async for chunk in self._read_missing(watched, seen):
             present, missing = present + chunk.seen, missing + len(chunk.lacking)
         if missing and row.accept_missing:
-            return await self._accepted(job, watched, seen)
+            return await self._accept_missing(job, watched, seen)
         if why := explain_doubt(tally.listed, present, missing):
-            return await self._doubted(job, watched, tally, sweep_id, missing, why)
-        return await self._judged(job, watched, seen, sweep_id) if missing else _Verdict(proof=True)
+            return await self._weigh_doubt(job, watched, tally, sweep_id, missing, why)
+        return await self._record_missing(job, watched, seen, sweep_id) if missing else _Verdict(proof=True)
 
-    async def _doubted(
+    async def _weigh_doubt(
         self, job: Job, watched: WatchState, tally: ScanStats, sweep_id: str, missing: int, why: str
     ) -> _Verdict:
-        """So much is missing that it may be the place that is away: believed when it lasts at a place that stays."""
+        """Mark a mass loss gone only if it lasts at the same place: the place itself may be away."""
         row, now = watched.row, self._clock.now()
         known = ANY_PLACE if tally.place == ANY_PLACE else row.place
-        proven = tally.place is not None and known == tally.place == await self._place(watched)
+        proven = tally.place is not None and known == tally.place == await self._find_place(watched)
         found = extend_doubt(Doubt.of(row.doubt), now, missing, why, proven=proven)
         if tally.seen is not None and found.is_over(now, self.confirmation):
-            return replace(await self._judged(job, watched, tally.seen, sweep_id), doubt=found)
+            return replace(await self._record_missing(job, watched, tally.seen, sweep_id), doubt=found)
         until = f"believed after {self.confirmation} of the same place" if proven else _ANOTHER_PLACE
         return _Verdict(remark=f"{why}; {until}", doubt=found)
 
-    async def _accepted(self, job: Job, watched: WatchState, seen: SeenKeys) -> _Verdict:
-        """A person says that what is lacking is gone."""
+    async def _accept_missing(self, job: Job, watched: WatchState, seen: SeenKeys) -> _Verdict:
+        """Mark missing objects gone because a person says so."""
         gone = 0
-        async for chunk in self._lacking(watched, seen):
+        async for chunk in self._read_missing(watched, seen):
             args = job, watched.row.scope_id, chunk.lacking
             gone += await self._database.write(absences.accept_missing, *args) if chunk.lacking else 0
         return _Verdict(proof=True, gone=gone)
 
-    async def _judged(self, job: Job, watched: WatchState, seen: SeenKeys, sweep_id: str) -> _Verdict:
-        """What is lacking for the first time is noted; what the last sweep lacked as well leaves the ledger."""
+    async def _record_missing(self, job: Job, watched: WatchState, seen: SeenKeys, sweep_id: str) -> _Verdict:
+        """Record objects missing for the first time; mark those gone that the last full scan missed too."""
         gone = missing = 0
-        async for chunk in self._lacking(watched, seen):
+        async for chunk in self._read_missing(watched, seen):
             missing += len(chunk.lacking)
             args = job, watched.row.scope_id, sweep_id, chunk.lacking
             gone += await self._database.write(absences.record_missing, *args) if chunk.lacking else 0
@@ -200,8 +199,8 @@ class Scanner:
         remark = f"{first:,} known objects were not listed: the next sweep decides" if first else ""
         return _Verdict(proof=True, remark=remark, gone=gone)
 
-    async def _lacking(self, watched: WatchState, seen: SeenKeys) -> AsyncIterator[MissingChunk]:
-        """The ledger of what the automation watches, chunk by chunk."""
+    async def _read_missing(self, watched: WatchState, seen: SeenKeys) -> AsyncIterator[MissingChunk]:
+        """Yield the part of the ledger that the automation watches, chunk by chunk."""
         row, after = watched.row, None
         while True:
             place = row.scope_id, row.source_prefix, after
@@ -213,7 +212,7 @@ class Scanner:
 
 
 class _PageBuffer:
-    """Pages in runs of keys that stand close together: each its own, unless they are small."""
+    """Collects pages, and joins small ones whose keys are close together."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -230,7 +229,7 @@ class _PageBuffer:
         else:
             self._runs.append(list(found))
 
-    def taken(self) -> list[list[StorageObject]]:
-        """All of them, which are then gone."""
+    def take_all(self) -> list[list[StorageObject]]:
+        """Return the pages and empty the buffer."""
         runs, self._runs, self.count = self._runs, [], 0
         return runs

@@ -1,4 +1,4 @@
-"""What tells of changes early: the sources of automations and the queues of connectors, as they are edited.
+"""Run the sources of automations and the queues of connectors, and follow edits.
 
 An active automation has a source of its own where its storage has one. A connector has one queue for all of its
 automations, consumed while at least one of them is active; every node consumes it.
@@ -30,7 +30,7 @@ _BAD: Final = ("degraded", "failed")
 
 @dataclass
 class _Subscription:
-    """A source or a consumer at work: what it was made for, and the state that was told last, and since when."""
+    """A running source or consumer: what it was made for, the state reported last, and since when."""
 
     identity: tuple[Any, ...]
     at_work: Source | QueueConsumer
@@ -42,7 +42,7 @@ class _Subscription:
 class Subscriptions:
     """Runs sources and consumers.
 
-    `make` gives an automation's source, or None when listings alone serve it. `open_queue` opens the queue of a
+    `make` returns an automation's source, or None if listings alone serve it. `open_queue` opens the queue of a
     connector's row, and may block; `sample` varies pauses.
     """
 
@@ -80,7 +80,7 @@ class Subscriptions:
         return {name: running.at_work.health for name, running in self._queues.items()}
 
     def listens(self, connector_id: str) -> bool:
-        """Whether the connector's queue tells of its changes now."""
+        """Return whether the connector's queue reports its changes now."""
         running = self._queues.get(connector_id)
         return running is not None and running.at_work.health.state == "healthy"
 
@@ -90,18 +90,18 @@ class Subscriptions:
         self._followed = None
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Keep all as the automations want it, until cancelled; started when all had their first try."""
+        """Follow the automations until cancelled; started when all sources and queues had their first try."""
         async with anyio.create_task_group() as tasks:
             await self._follow(tasks)
             task_status.started()
             while True:
                 await self._clock.sleep(_LOOK_SECONDS)
                 await self._follow(tasks)
-                self._tell_sources()
-                await self._tell_queues()
+                self._report_sources()
+                await self._report_queues()
 
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Look what is wanted, but only when something was edited since the last look."""
+        """Start and stop what edits since the last look require."""
         try:
             edited = (self._era, *await self._database.read(automations.read_edit_marker))
             if edited != self._followed:
@@ -117,20 +117,20 @@ class Subscriptions:
         _stop_unwanted(self._queues, {name: self._queue_identity(each) for name, each in consumed.items()})
         for row, connector in pairs:
             if row.id not in self._sources and (source := self._make(row, connector)) is not None:
-                running = self._running(_identify_source(row, connector), source)
+                running = self._subscribe(_identify_source(row, connector), source)
                 self._sources[row.id] = running
-                tasks.start_soon(_run_within, running.scope, partial(source.run, self._notifying(row.id)))
+                tasks.start_soon(_run_within, running.scope, partial(source.run, self._make_notify(row.id)))
         for name, connector in consumed.items():
             if name not in self._queues:
-                consumer = self._consumer(connector)
-                running = self._running(self._queue_identity(connector), consumer)
+                consumer = self._make_consumer(connector)
+                running = self._subscribe(self._queue_identity(connector), consumer)
                 self._queues[name] = running
                 tasks.start_soon(_run_within, running.scope, consumer.run)
 
-    def _running(self, identity: tuple[Any, ...], at_work: Source | QueueConsumer) -> _Subscription:
+    def _subscribe(self, identity: tuple[Any, ...], at_work: Source | QueueConsumer) -> _Subscription:
         return _Subscription(identity, at_work, self._clock.now(), anyio.CancelScope())
 
-    def _consumer(self, connector: Connector) -> QueueConsumer:
+    def _make_consumer(self, connector: Connector) -> QueueConsumer:
         return QueueConsumer(
             self._database,
             self._clock,
@@ -145,21 +145,21 @@ class Subscriptions:
     def _queue_identity(self, connector: Connector) -> tuple[Any, ...]:
         return self._era, connector.updated_at, str(connector.events)
 
-    def _notifying(self, automation_id: str) -> Callable[[Hint], Awaitable[None]]:
+    def _make_notify(self, automation_id: str) -> Callable[[Hint], Awaitable[None]]:
         async def notify(hint: Hint) -> None:
             await self._watcher.notice(automation_id, hint)  # what fails here is found by the next scan
 
         return notify
 
-    def _tell_sources(self) -> None:
+    def _report_sources(self) -> None:
         for automation_id, running in self._sources.items():
             health = running.at_work.health
             if health.state == running.state:
                 continue
-            self._tell_source(automation_id, running.state, health)
+            self._report_source(automation_id, running.state, health)
             running.state, running.since = health.state, self._clock.now()
 
-    def _tell_source(self, automation_id: str, before: str, health: SourceHealth) -> None:
+    def _report_source(self, automation_id: str, before: str, health: SourceHealth) -> None:
         if health.state == "starting":
             return
         bad, again = health.state in _BAD, before in _BAD
@@ -171,15 +171,15 @@ class Subscriptions:
             hint=health.hint,
         )
 
-    async def _tell_queues(self) -> None:
+    async def _report_queues(self) -> None:
         for connector_id, running in list(self._queues.items()):
             health = running.at_work.health
-            if health.state != running.state and await self._is_stood_in_for(connector_id, health):
-                self._tell_queue(connector_id, running.state, health)
+            if health.state != running.state and await self._bring_scans_forward(connector_id, health):
+                self._report_queue(connector_id, running.state, health)
                 running.state = health.state
 
-    async def _is_stood_in_for(self, connector_id: str, health: SourceHealth) -> bool:
-        """Let listings come as often as without the queue, where it does not tell; False: not now."""
+    async def _bring_scans_forward(self, connector_id: str, health: SourceHealth) -> bool:
+        """Bring scans forward if the queue reports nothing; return False if that is not possible now."""
         try:
             if health.state in _BAD:
                 await self._watcher.on_queue_lost(connector_id)
@@ -187,7 +187,7 @@ class Subscriptions:
             return False
         return True
 
-    def _tell_queue(self, connector_id: str, before: str, health: SourceHealth) -> None:
+    def _report_queue(self, connector_id: str, before: str, health: SourceHealth) -> None:
         if health.state in _BAD:
             self._telemetry.emit(
                 "queue.failed" if health.state == "failed" else "queue.degraded",
@@ -202,7 +202,7 @@ class Subscriptions:
 
 
 def _stop_unwanted(running: dict[str, _Subscription], wanted: Mapping[str, tuple[Any, ...]]) -> None:
-    """End what is not wanted any more, or not as it is."""
+    """Stop what is no longer wanted, or wanted with other settings."""
     for name, each in list(running.items()):
         if wanted.get(name) != each.identity:
             each.scope.cancel()

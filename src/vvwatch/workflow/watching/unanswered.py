@@ -1,4 +1,4 @@
-"""Which stores were asked and have not answered yet: a store that hangs is neither well nor has it failed."""
+"""Stores that owe an answer: one that hangs is neither healthy nor failed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UnansweredStores:
 
     @contextmanager
     def asking(self, connector_id: str) -> Iterator[None]:
-        """In the block the store is asked for something; it ends with the answer."""
+        """Count the store as asked during the block."""
         question = object()
         self._asked[question] = connector_id, self._clock.now()
         try:
@@ -31,7 +31,7 @@ class UnansweredStores:
             del self._asked[question]
 
     async def awaited(self, connector_id: str, answers: AsyncIterator[T]) -> AsyncIterator[T]:
-        """The same answers, each of which is waited for."""
+        """Yield the same answers, and count the store as asked while waiting for each."""
         while True:
             with self.asking(connector_id):
                 try:
@@ -41,7 +41,7 @@ class UnansweredStores:
             yield answer
 
     def health(self) -> dict[str, SourceHealth]:
-        """Connector id to how it is, of those that owe an answer for a while."""
+        """Return the health by connector id of stores that owe an answer for a while."""
         now, found = self._clock.now(), dict[str, SourceHealth]()
         for connector_id, since in sorted(self._asked.values(), key=lambda asked: asked[1], reverse=True):
             if now - since >= _NOTED_SECONDS:

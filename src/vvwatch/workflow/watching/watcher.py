@@ -1,11 +1,11 @@
 """From change to window: listings and hints become accepted objects, each version once.
 
-A listing is the truth, a hint is the speed; both end in the same place. Between two whole listings that a budget
-keeps apart, only the ends are looked at, where new keys are likely: that decides nothing.
+A listing is the truth, a hint is faster; both lead to the intake. Between full scans that a budget keeps apart, polls
+list only where new keys are likely, and prove nothing.
 
-Objects of a store whose writes are not atomic must settle first: the same version at two looks, `settle_seconds` of
-monotonic time apart, and no writer that holds them open. What is still settling lives in memory only: the next
-listing finds it again.
+Objects of a store whose writes are not atomic must settle first: the same version at two looks `settle_seconds` of
+monotonic time apart, and no writer that has them open. Settling objects are only in memory: the next listing finds
+them again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SWEEP_SECONDS = 3_600.0
 _LATE_SECONDS = 60.0
 _PUT_OFF_SECONDS = 5.0
 MAX_SCANS_PER_CONNECTOR = 3
-"""Scans at once: less than there is room for, so that a store that is slow for ever holds up its own scans only."""
+"""Fewer scans at once than the daemon has room for, so that a slow store holds up only its own scans."""
 
 
 class Watcher:
@@ -71,17 +71,17 @@ class Watcher:
         self._sample = sample
         self._watched: dict[str, WatchState] = {}
         self._intake = Intake(database, clock, telemetry, sample)
-        self.reconciler = Scanner(database, clock, self._intake, sample)
+        self.scanner = Scanner(database, clock, self._intake, sample)
         self._looking = 0
         self._scanning = Counter[str]()
-        self._told: set[tuple[str, str]] = set()
+        self._reported_oddities: set[tuple[str, str]] = set()
         self.listens: Callable[[str], bool] = lambda _: False
         """Whether the events of a connector (its id) tell of every change; its listings then only prove it."""
 
     async def scan(self, job: Job) -> None:
-        """Handle a scan: list the whole prefix, take in what is new and what is gone, and put the next scan.
+        """Handle a scan: list the whole prefix, take in what is new and what is gone, and schedule the next scan.
 
-        Where that takes more requests than are allowed, look between two whole listings where new keys are likely.
+        If the request budget does not allow that each time, poll between full scans where new keys are likely.
         """
         found = await self._database.read(automations.find_scan_target, job)
         if found is None:
@@ -97,53 +97,55 @@ class Watcher:
         self._scanning[connector.id] += 1
         try:
             watched = await self._watch(row, connector)
-            await (self._sweep if full else self._poll)(job, watched, learnt, tally)
+            await (self._scan_fully if full else self._poll)(job, watched, learnt, tally)
         except VvwatchError as error:
-            await self._failed(job, row, error, tally.calls)
+            await self._record_failure(job, row, error, tally.calls)
         finally:
             self._looking -= 1
             self._scanning[connector.id] -= 1
 
-    async def _sweep(self, job: Job, watched: WatchState, learnt: ScanSchedule, tally: ScanStats) -> None:
+    async def _scan_fully(
+        self, job: Job, watched: WatchState, learnt: ScanSchedule, tally: ScanStats
+    ) -> None:
         pace = self._pace(watched)
         if learnt.full_at is not None and self.listens(watched.connector.id):
             tally.late_seconds = _get_event_setting(watched.connector, "late_seconds", _LATE_SECONDS)
-        swept = await self.reconciler.sweep(job, watched, tally)
-        self._tell_oddities(watched)
+        swept = await self.scanner.scan_fully(job, watched, tally)
+        self._report_oddities(watched)
         report = swept.report
         self._telemetry.emit("reconcile.finished", automation=watched.row.id, **report.figures())
         if swept.error is not None:
-            await self._failed(job, watched.row, swept.error, tally.calls, report)
+            await self._record_failure(job, watched.row, swept.error, tally.calls, report)
             return
         hot: Mapping[str, str] = {}
         if pace.calls_per_hour is not None and watched.storage.capabilities.start_after:
             hot = update_hot(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
-        taught, wait = after_full(pace, self._clock.now(), tally.calls, hot)
-        told = {"doubt": swept.doubt and swept.doubt.document(), "place": swept.place}
-        await self._done(job, watched, taught, wait, tally, report, told)
+        schedule, wait = after_full(pace, self._clock.now(), tally.calls, hot)
+        proof = {"doubt": swept.doubt and swept.doubt.document(), "place": swept.place}
+        await self._record_scan(job, watched, schedule, wait, tally, report, proof)
         if swept.doubt is not None and not report.proof:
             self._telemetry.emit("reconcile.doubted", automation=watched.row.id, remark=report.remark)
 
-    def _tell_oddities(self, watched: WatchState) -> None:
-        """Say what the store does otherwise than it should, once as long as the process lives."""
+    def _report_oddities(self, watched: WatchState) -> None:
+        """Report what the store does wrong, once per process."""
         connector_id = watched.connector.id
-        for oddity, told in watched.storage.notes.odd.items():
-            if (connector_id, oddity) not in self._told:
-                self._told.add((connector_id, oddity))
-                self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=told)
+        for oddity, message in watched.storage.notes.odd.items():
+            if (connector_id, oddity) not in self._reported_oddities:
+                self._reported_oddities.add((connector_id, oddity))
+                self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=message)
 
     async def _poll(self, job: Job, watched: WatchState, learnt: ScanSchedule, tally: ScanStats) -> None:
-        """Look where new keys are likely. What else is new is found by the next sweep."""
+        """List only where new keys are likely; the next full scan finds the rest."""
         pace, hot = self._pace(watched), dict(learnt.hot)
         for prefix, after in list_ends(hot, pace).items():
-            hot[prefix] = await self.reconciler.look(watched, prefix, tally, after)
+            hot[prefix] = await self.scanner.look(watched, prefix, tally, after)
         whole = watched.row.source_prefix
         hot = update_hot(hot, whole, hot.get(whole, ""), tally.newest)
-        taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
-        await self._done(job, watched, taught, wait, tally)
+        schedule, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
+        await self._record_scan(job, watched, schedule, wait, tally)
 
     def _pace(self, watched: WatchState) -> Pace:
-        """How often it is to be listed: less often where events tell of what is new."""
+        """Return how often to list: less often while events report what is new."""
         row, seconds = watched.row, watched.row.scan_seconds
         listens = self.listens(watched.connector.id)
         if listens:
@@ -151,7 +153,7 @@ class Watcher:
         polls = watched.storage.capabilities.start_after and not listens
         return Pace(seconds, row.max_list_calls_per_hour, polls)
 
-    async def _failed(
+    async def _record_failure(
         self,
         job: Job,
         row: ImportAutomation,
@@ -159,7 +161,7 @@ class Watcher:
         calls: int,
         report: ScanReport | None = None,
     ) -> None:
-        """The longer it fails, the later the next try; told once, and then at growing intervals."""
+        """Record a failed scan: the longer it fails, the later the next try and the rarer the report."""
         pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
         pause = retry_pause(min(row.scan_seconds, _RETRY_SECONDS), row.failures)
         wait = after_failure(pace, jitter_seconds(pause, 0.1, self._sample()), calls)
@@ -168,7 +170,7 @@ class Watcher:
         )
         self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
 
-    async def _done(
+    async def _record_scan(
         self,
         job: Job,
         watched: WatchState,
@@ -202,21 +204,21 @@ class Watcher:
         )
 
     async def on_queue_lost(self, connector_id: str) -> None:
-        """Events tell nothing of the connector any more: what they would have told is listed as soon as without."""
+        """Bring the connector's scans forward: its events report nothing any more."""
         await self._database.write(automations.bring_scans_forward, connector_id)
 
     async def notice(self, automation_id: str, hint: Hint) -> bool:
-        """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
+        """Follow a hint; return False if that fails now: the next scan finds the rest."""
         self._looking += 1
         try:
-            return await self._followed(automation_id, hint)
+            return await self._follow(automation_id, hint)
         except VvwatchError as error:
             self._telemetry.emit("hint.failed", automation=automation_id, error=error)
             return False
         finally:
             self._looking -= 1
 
-    async def _followed(self, automation_id: str, hint: Hint) -> bool:
+    async def _follow(self, automation_id: str, hint: Hint) -> bool:
         found = await self._database.read(automations.find_active, automation_id)
         if found is None:
             return False
@@ -224,32 +226,32 @@ class Watcher:
         for prefix in _merge_prefixes(hint.rescan):
             narrowed = _narrow_prefix(watched.row.source_prefix, prefix)
             if narrowed is not None:
-                await self.reconciler.look(watched, narrowed, ScanStats())
+                await self.scanner.look(watched, narrowed, ScanStats())
         shown = watched.storage.notes.versions_shown
-        told = () if shown else tuple(obj.key for obj in hint.objects)
-        touched, _ = await self._looked_up(watched, (*hint.keys, *told))
-        returned = await self._without_removed(watched, hint.removed)
+        named = () if shown else tuple(obj.key for obj in hint.objects)
+        touched, _ = await self._look_up(watched, (*hint.keys, *named))
+        returned = await self._mark_removed(watched, hint.removed)
         seen = [*(hint.objects if shown else ()), *touched, *returned]
         for start in range(0, len(seen), _TAKEN_AT_ONCE):
             await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], ScanStats())
         return True
 
-    async def _without_removed(self, watched: WatchState, keys: Sequence[str]) -> list[StorageObject]:
-        """Bury what was known of keys at which nothing stands any more; returns what stands at the others.
+    async def _mark_removed(self, watched: WatchState, keys: Sequence[str]) -> list[StorageObject]:
+        """Mark known versions gone whose keys no longer exist; return the objects at the other keys.
 
-        What is known is read first: a version that comes while it is looked is not one that went.
+        The ledger is read first: a version that arrives during the look-up is not one that went.
         """
         if not keys:
             return []
         scope_id = watched.row.scope_id
         known = await self._database.read(ledger.list_recorded, scope_id, keys)
-        there, gone = await self._looked_up(watched, keys)
-        if buried := [pair for pair in known if pair[0] in gone]:
-            await self._database.write(absences.mark_gone, scope_id, buried)
+        there, gone = await self._look_up(watched, keys)
+        if removed := [pair for pair in known if pair[0] in gone]:
+            await self._database.write(absences.mark_gone, scope_id, removed)
         return there
 
     async def _watch(self, row: ImportAutomation, connector: Connector) -> WatchState:
-        """The automation's watched state, rebuilt when its settings changed."""
+        """Return the automation's state, rebuilt when its settings changed."""
         known = self._watched.get(row.id)
         if known is not None and known.is_of(row, connector):
             known.row = row
@@ -258,21 +260,21 @@ class Watcher:
         watched = WatchState(
             row,
             connector,
-            await self._opened(connector),
+            await self._open(connector),
             ObjectFilter.of(row),
             (row.import_mode_override or connector.import_mode) == "new_only",
         )
         self._watched[row.id] = watched
         return watched
 
-    async def _opened(self, connector: Connector) -> Storage:
-        with self.reconciler.silence.asking(connector.id):
+    async def _open(self, connector: Connector) -> Storage:
+        with self.scanner.unanswered.asking(connector.id):
             return await anyio.to_thread.run_sync(self._open_storage, connector)
 
-    async def _looked_up(
+    async def _look_up(
         self, watched: WatchState, keys: Sequence[str]
     ) -> tuple[list[StorageObject], list[str]]:
-        """What stands at the keys that could matter, and those of them at which nothing does."""
+        """Return the objects at the wanted keys, and the keys that do not exist."""
         found, gone = [], []
         for key in filter(watched.covers, dict.fromkeys(keys)):
             try:
@@ -286,15 +288,15 @@ class Watcher:
         return found, gone
 
     def settling(self) -> int:
-        """How many objects are waiting to settle."""
+        """Return how many objects are settling."""
         return sum(len(watched.settling) for watched in self._watched.values())
 
     def busy(self) -> bool:
-        """Whether a look is under way, from the listing to what is accepted of it."""
+        """Return whether a look is running, from its listing to its last accepted object."""
         return self._looking > 0
 
     async def settle(self) -> None:
-        """Look again at what is settling, until cancelled."""
+        """Look again at settling objects, until cancelled."""
         while True:
             waits = [wait for watched in self._watched.values() for wait in self._waits(watched)]
             if waits:
@@ -321,7 +323,7 @@ class Watcher:
             _restart_settling(watched, due, None if done else now)
 
     def forget(self) -> None:
-        """Take every automation's connector and settings again at its next look."""
+        """Read the settings and open the storage of every automation again at its next look."""
         self._watched.clear()
 
 
@@ -330,7 +332,7 @@ def _get_event_setting(connector: Connector, name: str, usual: float) -> float:
 
 
 def _restart_settling(watched: WatchState, due: Mapping[str, Sighting], now: float | None) -> None:
-    """What was due and was not met: it is gone (`now` None), or could not be looked at and settles anew."""
+    """Handle due files that were not accepted: they are gone (`now` None), or settle again because the look failed."""
     for key, seen in due.items():
         if watched.settling.get(key) is seen:
             if now is None:
@@ -340,7 +342,7 @@ def _restart_settling(watched: WatchState, due: Mapping[str, Sighting], now: flo
 
 
 def _merge_prefixes(prefixes: Sequence[str]) -> list[str]:
-    """The prefixes without those that another one covers."""
+    """Return the prefixes without those that another one covers."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not kept or not prefix.startswith(kept[-1]):
@@ -349,7 +351,7 @@ def _merge_prefixes(prefixes: Sequence[str]) -> list[str]:
 
 
 def _narrow_prefix(source_prefix: str, prefix: str) -> str | None:
-    """The part of `prefix` that the automation watches; None when they do not meet."""
+    """Return the part of `prefix` that the automation watches; None if there is none."""
     if prefix.startswith(source_prefix):
         return prefix
     return source_prefix if source_prefix.startswith(prefix) else None

@@ -23,7 +23,7 @@ class WindowCloser:
 
 
 def announce_closed(telemetry: Telemetry, closed: windows.ClosedWindow) -> None:
-    """Tell of a window that became an import job."""
+    """Report a window that became an import job."""
     telemetry.emit(
         "window.closed",
         automation=closed.automation_id,
