@@ -59,7 +59,6 @@ def run(*command: str) -> str:
     [
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
-        ("mypy", "src", "tests", "bench"),
     ],
     ids=" ".join,
 )
