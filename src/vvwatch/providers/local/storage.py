@@ -100,7 +100,7 @@ class LocalStorage:
 
         A file with its full size but mostly holes is in use, until an hour after its last change.
         """
-        return await to_thread.run_sync(lambda: {key for key in keys if self._in_use(key)})
+        return await to_thread.run_sync(self._find_in_use, keys)
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002  # a folder has no archive
         """As `Storage.restored`."""
@@ -162,18 +162,13 @@ class LocalStorage:
             self._require_same_root(root)
 
     def _stat(self, key: str) -> StorageObject:
-        with self._parent(key) as (folder, name), _translate_errors(key):
+        with self._opened() as root, _parent_below(root, key) as (folder, name), _translate_errors(key):
             status = _stat_regular(key, name, folder)
             return object_of(key, status, lasting=has_lasting_inodes(folder))
 
-    def _open(self, key: str) -> int:
-        """Return a read-only descriptor; open nothing that could block or react to being opened."""
-        with self._parent(key) as (folder, name), _translate_errors(key):
-            _stat_regular(key, name, folder)
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-
     def _open_version(self, key: str, version: str) -> int:
-        file = self._open(key)
+        with self._opened() as root:
+            file = _open_below(root, key)
         try:
             _require_version(key, version, file)
         except BaseException:
@@ -181,9 +176,13 @@ class LocalStorage:
             raise
         return file
 
-    def _in_use(self, key: str) -> bool:
+    def _find_in_use(self, keys: Sequence[str]) -> set[str]:
+        with self._opened() as root:
+            return {key for key in keys if self._in_use(root, key)}
+
+    def _in_use(self, root: int, key: str) -> bool:
         try:
-            file = self._open(key)
+            file = _open_below(root, key)
         except (AccessDenied, ObjectNotFound):
             return False
         except StorageUnavailable as error:
@@ -211,10 +210,11 @@ class LocalStorage:
         return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
     def _delete(self, key: str, version: str) -> None:
-        with suppress(ObjectNotFound), self._parent(key) as (folder, name), _translate_errors(key):
+        with suppress(ObjectNotFound), self._opened() as root, _parent_below(root, key) as (folder, name):
             if not is_same_version(self._stat(key).version, version):
                 raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
-            os.unlink(name, dir_fd=folder)
+            with _translate_errors(key):
+                os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
         with self._opened() as root, _translate_errors(str(self._root)):
@@ -225,18 +225,6 @@ class LocalStorage:
                 name = f".{secrets.token_hex(8)}.part"
                 os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=root))
                 os.unlink(name, dir_fd=root)
-
-    @contextmanager
-    def _parent(self, key: str) -> Iterator[tuple[int, str]]:
-        """Return a descriptor of the folder of `key`, and the name in it."""
-        parent, _, name = _check_key(key).rpartition("/")
-        with self._opened() as root:
-            with _translate_errors(key):
-                folder = open_folder(root, parent)
-            try:
-                yield folder, name
-            finally:
-                os.close(folder)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -336,6 +324,25 @@ def _check_key(key: str) -> str:
     except UnicodeEncodeError as error:
         raise OutsideLocation(f"{key!r} is not valid text", "keys are UTF-8") from error
     return key
+
+
+@contextmanager
+def _parent_below(root: int, key: str) -> Iterator[tuple[int, str]]:
+    """Return a descriptor of the folder of `key`, and the name in it."""
+    parent, _, name = _check_key(key).rpartition("/")
+    with _translate_errors(key):
+        folder = open_folder(root, parent)
+    try:
+        yield folder, name
+    finally:
+        os.close(folder)
+
+
+def _open_below(root: int, key: str) -> int:
+    """Return a read-only descriptor; open nothing that could block or react to being opened."""
+    with _parent_below(root, key) as (folder, name), _translate_errors(key):
+        _stat_regular(key, name, folder)
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
 
 def _stat_regular(key: str, name: str, folder: int) -> os.stat_result:
