@@ -17,9 +17,9 @@ from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
-from vvwatch.store.models.runs import Run, ScopeSpending, SegmentResult
+from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
-from vvwatch.store.runs.run_queries import ItemView, RunTally, RunView
+from vvwatch.store.runs.run_queries import RunTally, RunView
 from vvwatch.workflow.pipeline import artifact
 
 router = resource_router("prompt runs")
@@ -326,18 +326,26 @@ async def list_results(
     after = decode_number(cursor)
     first = -1 if after is None else after
     found = await context.database.read(run_queries.list_item_segments, run_id, video_id, first, limit + 1)
-    return to_page(found.segments, limit, lambda row: _to_segment(found, row), lambda row: row.ordinal)
+    run, item = found.run, found.item
+    return to_page(
+        found.segments, limit, lambda row: to_segment_result(run, item, row), lambda row: row.ordinal
+    )
 
 
-def _to_segment(found: ItemView, row: SegmentResult) -> SegmentRunResult:
-    document = artifact.segment_document(found.run, found.item, row)
-    return SegmentRunResult(**document, prompt_run_id=found.run.id)
+def to_segment_result(run: Run, item: RunItemWithMedia, segment: SegmentResult) -> SegmentRunResult:
+    """Return what a run found in a segment as a response."""
+    return SegmentRunResult(**artifact.segment_document(run, item, segment), prompt_run_id=run.id)
 
 
 @router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result", **require(Scope.READ))
 async def get_video_result(context: Context, run_id: str, video_id: str) -> PromptRunVideoResult:
     """Return the result of a run for a media item as a whole."""
     found = await context.database.read(run_queries.get_item, run_id, video_id)
-    document = artifact.video_result_document(found.run, found.item)
-    warning = "; ".join(document["warnings"]) or None
-    return PromptRunVideoResult(**document, prompt_run_id=found.run.id, processing_warning=warning)
+    return to_video_result(found.run, found.item)
+
+
+def to_video_result(run: Run, item: RunItemWithMedia) -> PromptRunVideoResult:
+    """Return what a run found in an item as a whole, as a response."""
+    warning = "; ".join(item.warnings or ()) or None
+    document = artifact.video_result_document(run, item)
+    return PromptRunVideoResult(**document, prompt_run_id=run.id, processing_warning=warning)

@@ -15,12 +15,16 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource
-from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
+from vvwatch.api.routes.prompt_runs import (
+    PromptRunVideoResult,
+    SegmentRunResult,
+    to_segment_result,
+    to_video_result,
+)
 from vvwatch.core.keys import Scope
 from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import result_queries
 from vvwatch.store.runs.result_queries import Result, ResultPosition, Results
-from vvwatch.workflow.pipeline import artifact
 
 router = resource_router("prompt runs")
 
@@ -79,20 +83,15 @@ async def list_workflow_results(
 
 def _to_page(found: Results, level: str, limit: int) -> Page[SegmentRunResult] | Page[PromptRunVideoResult]:
     if level == "video":
-        return to_page(found.results, limit, lambda result: _to_video(found.run, result), _to_cursor)
+        return to_page(
+            found.results, limit, lambda result: to_video_result(found.run, result.item), _to_cursor
+        )
     return to_page(found.results, limit, lambda result: _to_segment(found.run, result), _to_cursor)
 
 
 def _to_segment(run: Run, result: Result) -> SegmentRunResult:
     assert result.segment is not None  # noqa: S101  # only whole items are listed without one
-    document = artifact.segment_document(run, result.item, result.segment)
-    return SegmentRunResult(**document, prompt_run_id=run.id)
-
-
-def _to_video(run: Run, result: Result) -> PromptRunVideoResult:
-    document = artifact.video_result_document(run, result.item)
-    warning = "; ".join(document["warnings"]) or None
-    return PromptRunVideoResult(**document, prompt_run_id=run.id, processing_warning=warning)
+    return to_segment_result(run, result.item, result.segment)
 
 
 def _to_cursor(result: Result) -> str:

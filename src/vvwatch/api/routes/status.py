@@ -150,35 +150,14 @@ def _to_under_way(found: State, settling: int) -> UnderWay:
 
 def _job_item(row: ImportJob) -> WorkItem:
     done = row.imported + row.failed + row.skipped
-    return _to_item(row, done, row.total_files, row.failed, row.automation_id)
+    return WorkItem.of(row, done=done, total=row.total_files)
 
 
 def _run_item(row: Run) -> WorkItem:
     done = row.completed_items + row.partial_items + row.failed_items + row.cancelled_items
-    return _to_item(row, done, row.total_items, row.failed_items, None)
+    return WorkItem.of(row, done=done, total=row.total_items, failed=row.failed_items, automation_id=None)
 
 
 def _export_item(row: Export) -> WorkItem:
     waiting = {"trouble": row.last_error, "next_try_at": to_iso(row.next_at)} if row.last_error else {}
-    return _to_item(row, 0, 1, 0, row.automation_id, **waiting)
-
-
-def _to_item(
-    row: ImportJob | Run | Export,
-    done: int,
-    total: int,
-    failed: int,
-    automation_id: str | None,
-    **waiting: str | None,
-) -> WorkItem:
-    return WorkItem(
-        id=row.id,
-        index_id=row.index_id,
-        automation_id=automation_id,
-        status=row.status,
-        done=done,
-        total=total,
-        failed=failed,
-        created_at=to_iso(row.created_at),
-        **waiting,
-    )
+    return WorkItem.of(row, done=0, total=1, failed=0, **waiting)

@@ -174,10 +174,9 @@ def future_video(media_id: str, job: ImportJob, file: StorageObject, *, title: s
 
 def _to_processing(view: MediaView, item: ItemWithRun) -> RunProcessing:
     """Return the progress of a run; no segment is pending, since they are known only when the item ends."""
-    return RunProcessing(
-        run_id=item.run_id,
+    return RunProcessing.of(
+        item,
         prompt_id=item.run_prompt_id,
-        status=item.status,
         total_segments=item.segment_count,
         pending_segments=0,
         processing_segments=0,
@@ -201,13 +200,11 @@ def _has_results(item: ItemWithRun) -> bool:
 
 def _to_video_level(item: ItemWithRun) -> VideoLevelProcessing:
     is_missing = item.error_code == WHOLE_FAILED
-    return VideoLevelProcessing(
+    return VideoLevelProcessing.of(
+        item,
         status=ItemStatus.FAILED if is_missing else item.status,
         result_available=_has_results(item) and not is_missing,
         successful_segment_count=item.segment_count - item.failed_segment_count,
-        failed_segment_count=item.failed_segment_count,
-        started_at=to_iso(item.started_at),
-        completed_at=to_iso(item.completed_at),
         updated_at=to_iso(item.completed_at or item.started_at),
         error_message=_error_of(item),
     )
@@ -215,12 +212,11 @@ def _to_video_level(item: ItemWithRun) -> VideoLevelProcessing:
 
 def _to_segment(item: ItemWithRun, row: SegmentState) -> SegmentProcessing:
     ended_at = to_iso(item.completed_at)
-    return SegmentProcessing(
+    return SegmentProcessing.of(
+        row,
         segment_id=segment_id(item.id, row.ordinal),
         video_id=item.media_id,
         status="completed" if row.error is None else "failed",
-        start_time=row.start_time,
-        end_time=row.end_time,
         started_at=to_iso(item.started_at),
         completed_at=ended_at,
         updated_at=ended_at,
