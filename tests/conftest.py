@@ -84,7 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
     config.stash[LEFT_OUT] = 0
     if not hasattr(config, "workerinput"):
-        compileall.compile_dir(vvwatch.__path__[0], quiet=2)
+        compileall.compile_dir(vvwatch.__path__[0], quiet=2, workers=0)
         _rewrite_assertions(config)
     start_guardian(config)
 
