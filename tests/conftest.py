@@ -62,7 +62,6 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment] # jsonschema wo
 sys.dont_write_bytecode = False  # rewriting the assertions takes each worker ten seconds otherwise
 
 TESTS = Path(__file__).parent
-_CONFIGS: list[pytest.Config] = []
 LEFT_OUT = pytest.StashKey[int]()
 
 UNIT = ("core", "config", "store", "workflow", "test_catalogue.py", "test_slices.py", "test_telemetry.py")
@@ -84,29 +83,25 @@ def pytest_configure(config: pytest.Config) -> None:
     """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
     config.stash[LEFT_OUT] = 0
     if not hasattr(config, "workerinput"):
-        compileall.compile_dir(vvwatch.__path__[0], quiet=2, workers=0)
-        _rewrite_assertions(config)
+        shares = range(os.cpu_count() or 1)
+        forks = [get_context("fork").Process(target=_compile, args=(config, shares[n:])) for n in shares]
+        for fork in forks:
+            fork.start()
+        for fork in forks:
+            fork.join()
     start_guardian(config)
 
 
-def _rewrite_assertions(config: pytest.Config) -> None:
-    """Do once, with all processors, what else each worker would do at the same time: ten seconds of a processor."""
-    tests = [
-        (path, rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}") for path in TESTS.rglob("*.py")
-    ]
-    stale = [(path, pyc) for path, pyc in tests if not pyc.exists()]
-    if len(stale) > 50:
-        with get_context("fork").Pool(
-            os.cpu_count(), initializer=_CONFIGS.append, initargs=(config,)
-        ) as pool:
-            pool.starmap(_rewrite_module, stale)
-
-
-def _rewrite_module(path: Path, pyc: Path) -> None:
-    [config] = _CONFIGS
-    source_hash, code = rewrite._rewrite_test(path, config)
-    pyc.parent.mkdir(exist_ok=True)
-    rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, pyc)
+def _compile(config: pytest.Config, shares: range) -> None:
+    """Compile one share of the modules, tests with their assertions rewritten, which each worker would do else."""
+    for path in sorted(Path(vvwatch.__path__[0]).rglob("*.py"))[shares.start :: shares.stop]:
+        compileall.compile_file(path, quiet=2)
+    for path in sorted(TESTS.rglob("*.py"))[shares.start :: shares.stop]:
+        pyc = rewrite.get_cache_dir(path) / f"{path.stem}{rewrite.PYC_TAIL}"
+        if not pyc.exists():
+            source_hash, code = rewrite._rewrite_test(path, config)
+            pyc.parent.mkdir(exist_ok=True)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source_hash, pyc)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
