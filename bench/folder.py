@@ -210,7 +210,8 @@ async def latency(root: Path) -> bool:
         await started.wait()
         for number in range(200):
             file = (root / f"late-{number}.mp4").open("wb")
-            await anyio.sleep(0.03)
+            await anyio.sleep(0.15 + 0.001 * (number % 50))  # what making it brought has arrived
+            file.write(b"x")
             arrived.clear()
             closed = time.perf_counter()
             file.close()
