@@ -28,6 +28,10 @@ async def watch(root: Path) -> dict[str, Any]:
     async with witness.watching():
         (root / "open" / "after.mp4").touch()
         await until(lambda: "open/after.mp4" in witness.hinted)
+        (root / "new").mkdir()
+        await until(lambda: witness.rescans.count("new/") == 2)
+        (root / "new" / "late.mp4").touch()
+        await until(lambda: "new/late.mp4" in witness.hinted)
         health, irregular = witness.source.health, sorted({found.key for found in witness.irregular})
         (root / "closed").chmod(0o755)
         await until(lambda: "closed/before.mp4" in witness.seen)

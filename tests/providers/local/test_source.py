@@ -121,7 +121,7 @@ def test_eadir_eacces_blinds_no_neighbour_and_is_watched_once_it_can_be_read(mem
     assert came_to["irregular"] == ["closed"]
     assert came_to["seen"] == [
         *("closed/after.mp4", "closed/before.mp4", "closed/late.mp4"),
-        *("open/after.mp4", "open/before.mp4"),
+        *("new/late.mp4", "open/after.mp4", "open/before.mp4"),
     ]
 
 
