@@ -25,18 +25,20 @@ SEED: Final = os.environ.get("VVWATCH_SEED") or os.environ.setdefault(
 
 BOTH_ENGINES: Final = ("tests/store/db/",)
 ONE_IN: Final[Mapping[str, int]] = {
-    "tests/contract/": 3,  # providers, their servers, faults
-    "tests/model/test_watching_model.py::test_a_wrong_watcher_is_caught": 5,
-    "tests/model/test_watching_model.py::test_watching_keeps_its_promises": 8,
-    "tests/processors/": 3,  # formats, decoders, models, programs
-    "tests/providers/": 2,
+    "tests/api/": 3,
+    "tests/contract/": 6,  # providers, their servers, faults
+    "tests/model/test_watching_model.py": 8,
+    "tests/processors/": 6,  # formats, decoders, models, programs
+    "tests/providers/": 4,
     "tests/sdk/": 2,  # both clients
+    "tests/wire/": 3,
 }
 TURNS: Final[Mapping[str, int]] = {
     "tests/cli/test_dev.py": 3,  # each starts Python several times
     "tests/conformance/": 2,
     "tests/crash/": 8,  # real daemons, killed again and again
     "tests/crash/test_crash.py::test_every_commit_of_the_pipeline_is_a_point": 1,
+    "tests/daemon/": 2,
     "tests/daemon/test_deletions.py": 3,
     "tests/daemon/test_event_queues.py": 3,
     "tests/e2e/": 8,  # real daemons, real waits

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from cryptography.fernet import Fernet
 
+from tests import slices
 from tests.cli.conftest import Run
 from tests.postgres_server import PostgresServer
 from tests.store.admin.test_resealing import furnish, opened
@@ -89,7 +90,7 @@ def test_killed_at_any_step_nothing_is_lost_and_the_next_run_ends_it(
     command = [sys.executable, str(DYING_RESEAL), str(state), str(folder)]
     died = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
     assert died >= 20, "two files that are written, and five commits"
-    for number in range(1, died + 1):
+    for number in slices.sample(range(1, died + 1), 5):
         left = folder / str(number)
         assert contents(left) == before, "whenever it dies, the keys that are there open everything"
         assert 1 <= len(keys_in(left)) <= 2
