@@ -43,6 +43,8 @@ def list_passed(module: ModuleType, keyword: ast.keyword) -> set[str]:
     """The fields that `x=…` or `**{field: … for field, … in TABLE.items()}` passes."""
     if keyword.arg is not None:
         return {keyword.arg}
+    if isinstance(keyword.value, ast.Name):  # passed now and then: what is required is passed by itself
+        return set()
     assert isinstance(keyword.value, ast.DictComp)
     [loop] = keyword.value.generators
     return set(getattr(module, ast.unparse(loop.iter).removesuffix(".items()")))

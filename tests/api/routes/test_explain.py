@@ -213,7 +213,7 @@ async def test_an_address_is_enough(api: Api, story: Story, storage: FakeStorage
     assert error["message"] == "no connector reaches 'fake://elsewhere/a.mp4'"
     assert "s3://" not in error["details"]["hint"]
     error = await api.error("GET", "/explain", 404, params={"uri": "/nowhere/day/a.mp4"})
-    assert "s3://BUCKET/KEY" in error["details"]["hint"], "a key alone is taken for a path"
+    assert "s3://bucket/key" in error["details"]["hint"], "a key alone is taken for a path"
 
 
 async def test_a_watched_folder_itself_is_no_object(api: Api, story: Story, storage: FakeStorage) -> None:
