@@ -412,3 +412,11 @@ def test_more_connections_than_open_files_allow_are_a_warning(
 def test_what_is_no_network_of_proxies_is_refused(problems: Problems, network: str) -> None:
     [problem] = problems(f'[api]\ntrusted_proxies = ["{network}"]')
     assert (problem.key, problem.what) == ("api.trusted_proxies[0]", "is no network")
+
+
+def test_less_room_for_uploads_than_one_file_may_have_is_a_warning(good: str, read: Read) -> None:
+    [warning] = read(f"{good}\n[api]\nuploads_bytes = 1048576\n").warnings
+    assert warning.key == "api.uploads_bytes"
+    assert warning.hint == "raise it, or lower max_upload_bytes"
+    both = "[api]\nuploads_bytes = 1048576\nmax_upload_bytes = 1048576\n"
+    assert read(f"{good}\n{both}").warnings == ()

@@ -168,7 +168,7 @@ def _add_guards(app: FastAPI, settings: ApiSettings) -> None:
     names = {"localhost", settings.listen_host.lower(), (public and public.hostname) or "localhost"}
     origin = f"{public.scheme}://{public.netloc}".lower() if public else None
     larger = dict.fromkeys(uploads.BODIES, settings.max_upload_bytes)
-    app.add_middleware(BoundedBody, most_bytes=settings.max_body_bytes, others=larger)
+    app.add_middleware(BoundedBody, most_bytes=settings.max_body_bytes, uploads=larger)
     app.add_middleware(OwnHost, names=names, public_origin=origin)
     app.add_middleware(Failures)
     app.add_middleware(RequestIds)

@@ -97,6 +97,7 @@ def _check_daemon(checked: Checked) -> Iterator[Finding]:
     if is_file(settings.state_dir):
         yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
     yield from _check_spool_room(settings)
+    yield from _check_uploads(settings)
     if any(is_below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
@@ -112,6 +113,15 @@ def _check_spool_room(settings: Settings) -> Iterator[Finding]:
         what = f"its disk is small: no object of more than {largest:,} bytes can be processed"
         hint = "give state_dir a larger disk (in a container a volume, no tmpfs)"
         yield Finding(("state_dir",), what, hint=hint, warning=True)
+
+
+def _check_uploads(settings: Settings) -> Iterator[Finding]:
+    """Warn if the largest allowed file does not fit the room for uploads."""
+    room, largest = settings.api.uploads_bytes, settings.api.max_upload_bytes
+    if room < largest:
+        what = f"all uploads together have {room:,} bytes, less than one file may have ({largest:,})"
+        hint = "raise it, or lower max_upload_bytes"
+        yield Finding(("api", "uploads_bytes"), what, hint=hint, warning=True)
 
 
 def _check_connections(settings: Settings) -> Iterator[Finding]:

@@ -361,7 +361,8 @@ async def test_a_file_that_is_too_large_is_refused_before_it_has_arrived(
         assert body.taken < 8 << 20
         told = await client.post("/api/v2/videos/upload", files={"file": ("a.mp4", bytes(5 << 20))})
         assert told.status_code == 413
-        assert "4,194,304" in told.json()["error"]["details"]["hint"]
+        hint = "the limit is 4,194,304 bytes: [api] max_upload_bytes"
+        assert told.json()["error"]["details"]["hint"] == hint
     assert kept(root) == []
 
 

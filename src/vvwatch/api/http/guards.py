@@ -163,13 +163,13 @@ class OwnHost:
 class BoundedBody:
     """Refuses bodies over `most_bytes`, at once if the length is declared, else when it is exceeded.
 
-    `others` overrides the limit for single routes (`POST /path`).
+    `uploads` overrides the limit for single routes (`POST /path`), from [api] max_upload_bytes.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int, others: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, uploads: Mapping[str, int]) -> None:
         self._app = app
         self._most_bytes = most_bytes
-        self._others = others
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 413."""
@@ -177,8 +177,9 @@ class BoundedBody:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        most = self._others.get(f"{scope['method']} {scope['path']}", self._most_bytes)
-        hint = f"the limit is {most:,} bytes"
+        upload_bytes = self._uploads.get(f"{scope['method']} {scope['path']}")
+        most = self._most_bytes if upload_bytes is None else upload_bytes
+        hint = f"the limit is {most:,} bytes" + ("" if upload_bytes is None else ": [api] max_upload_bytes")
         if length.isdecimal() and (len(length) > 18 or int(length) > most):
             await error_response(Request(scope), too_large(hint))(scope, receive, send)
             return
