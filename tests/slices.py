@@ -43,11 +43,14 @@ TURNS: Final[Mapping[str, int]] = {
     "tests/daemon/test_event_queues.py": 3,
     "tests/e2e/": 8,  # real daemons, real waits
     "tests/processors/openai/test_real_model.py": 4,
+    "tests/processors/sandbox/test_under_the_unit.py": 3,
     "tests/store/watching/test_burst.py": 3,
     "tests/test_docs.py::test_a_newcomers_first_command": 3,  # installs everything
     "tests/test_docs.py::test_every_benchmark_runs": 7,
     "tests/test_processors_docs.py::test_a": 4,  # newcomers with models and programs
     "tests/test_rolling_update.py": 3,
+    "tests/test_supply.py::test_the_bill_of_materials": 4,
+    "tests/test_supply.py::test_the_page_on_licences": 4,
 }
 """Of how many functions one runs; none may."""
 
