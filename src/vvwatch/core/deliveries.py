@@ -1,12 +1,10 @@
-"""The state machine of a webhook delivery, and the meaning of a receiver's response."""
+"""The statuses of a webhook delivery, and the meaning of a receiver's response."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
-
-from vvwatch.core import transitions
 
 
 class DeliveryStatus(StrEnum):
@@ -27,20 +25,6 @@ class Answer(StrEnum):
     GONE = "gone"
 
 
-_NOTHING: Final[frozenset[DeliveryStatus]] = frozenset()
-
-TRANSITIONS: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
-    DeliveryStatus.PENDING: frozenset({DeliveryStatus.PROCESSING, DeliveryStatus.FAILED}),
-    DeliveryStatus.PROCESSING: frozenset(
-        {DeliveryStatus.DELIVERED, DeliveryStatus.RETRYING, DeliveryStatus.FAILED}
-    ),
-    DeliveryStatus.RETRYING: frozenset({DeliveryStatus.PROCESSING, DeliveryStatus.FAILED}),
-    DeliveryStatus.DELIVERED: _NOTHING,
-    DeliveryStatus.FAILED: _NOTHING,
-}
-"""The daemon's transitions. An attempt cut short by a crash continues as `retrying`."""
-
-
 PROBED_FROM: Final = 5
 """After this many failures in a row, probe a receiver only occasionally, until a delivery succeeds."""
 
@@ -55,11 +39,6 @@ def probe_pause(failures: int, delays: Sequence[float]) -> float | None:
     if failures < PROBED_FROM or not delays:
         return None
     return min(delays[min(failures - PROBED_FROM, len(delays) - 1)], _LONGEST_PAUSE_SECONDS)
-
-
-def check_transition(frm: str, to: DeliveryStatus) -> None:
-    """Raises Conflict unless a delivery that is `frm` may become `to`."""
-    transitions.check_status(TRANSITIONS, DeliveryStatus(frm), to)
 
 
 def classify_status(status_code: int | None) -> Answer:

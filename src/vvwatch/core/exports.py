@@ -1,12 +1,9 @@
-"""The state machines of an export, and the key of its file in a connector."""
+"""The statuses of an export, and the key of its file in a connector."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
 
-from vvwatch.core import transitions
 from vvwatch.errors import InvalidInput
 
 
@@ -35,40 +32,6 @@ class QueueStatus(StrEnum):
     FAILED = "failed"
     SUCCEEDED = "succeeded"
     DEAD_LETTER = "dead_letter"
-
-
-_NOTHING: Final[frozenset[ExportStatus]] = frozenset()
-_NO_WORK: Final[frozenset[QueueStatus]] = frozenset()
-
-TRANSITIONS: Final[Mapping[ExportStatus, frozenset[ExportStatus]]] = {
-    ExportStatus.PENDING: frozenset({ExportStatus.PROCESSING, ExportStatus.FAILED}),
-    ExportStatus.PROCESSING: frozenset({ExportStatus.PENDING, ExportStatus.COMPLETED, ExportStatus.FAILED}),
-    ExportStatus.COMPLETED: _NOTHING,
-    ExportStatus.FAILED: _NOTHING,
-}
-"""The export; it returns to pending while it waits for another attempt."""
-
-QUEUE_TRANSITIONS: Final[Mapping[QueueStatus, frozenset[QueueStatus]]] = {
-    QueueStatus.QUEUED: frozenset({QueueStatus.LEASED, QueueStatus.RUNNING, QueueStatus.DEAD_LETTER}),
-    QueueStatus.LEASED: frozenset({QueueStatus.QUEUED, QueueStatus.RUNNING, QueueStatus.FAILED}),
-    QueueStatus.RUNNING: frozenset(
-        {QueueStatus.QUEUED, QueueStatus.SUCCEEDED, QueueStatus.FAILED, QueueStatus.DEAD_LETTER}
-    ),
-    QueueStatus.FAILED: frozenset(
-        {QueueStatus.QUEUED, QueueStatus.LEASED, QueueStatus.RUNNING, QueueStatus.DEAD_LETTER}
-    ),
-    QueueStatus.SUCCEEDED: _NO_WORK,
-    QueueStatus.DEAD_LETTER: _NO_WORK,
-}
-"""The export's work."""
-
-
-def check_transition(frm: str, to: ExportStatus | QueueStatus) -> None:
-    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
-    if isinstance(to, QueueStatus):
-        transitions.check_status(QUEUE_TRANSITIONS, QueueStatus(frm), to)
-    else:
-        transitions.check_status(TRANSITIONS, ExportStatus(frm), to)
 
 
 def destination_key(base_path: str | None, subpath: str | None, export_id: str) -> str:

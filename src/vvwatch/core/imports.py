@@ -1,12 +1,9 @@
-"""The state machines of an import job and of its files, and how a job ends."""
+"""The statuses of an import job and of its files, and how a job ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
-
-from vvwatch.core import transitions
 
 
 class ImportStatus(StrEnum):
@@ -32,37 +29,6 @@ class FileStatus(StrEnum):
 
 TERMINAL: Final = frozenset({ImportStatus.COMPLETED, ImportStatus.FAILED, ImportStatus.CANCELLED})
 """The statuses in which a job has ended."""
-
-_NOTHING: Final[frozenset[ImportStatus]] = frozenset()
-_FILE_ENDS: Final = frozenset({FileStatus.IMPORTED, FileStatus.FAILED, FileStatus.SKIPPED})
-_NO_FILE: Final[frozenset[FileStatus]] = frozenset()
-
-TRANSITIONS: Final[Mapping[ImportStatus, frozenset[ImportStatus]]] = {
-    ImportStatus.PENDING: frozenset({ImportStatus.SCANNING, ImportStatus.IMPORTING}) | TERMINAL,
-    ImportStatus.SCANNING: frozenset({ImportStatus.IMPORTING}) | TERMINAL,
-    ImportStatus.IMPORTING: TERMINAL,
-    ImportStatus.COMPLETED: _NOTHING,
-    ImportStatus.FAILED: _NOTHING,
-    ImportStatus.CANCELLED: _NOTHING,
-}
-"""The import job: a sealed manifest skips scanning, a job without files skips importing."""
-
-FILE_TRANSITIONS: Final[Mapping[FileStatus, frozenset[FileStatus]]] = {
-    FileStatus.WAITING: frozenset({FileStatus.PENDING}) | _FILE_ENDS,
-    FileStatus.PENDING: _FILE_ENDS,
-    FileStatus.IMPORTED: _NO_FILE,
-    FileStatus.FAILED: _NO_FILE,
-    FileStatus.SKIPPED: _NO_FILE,
-}
-"""One file; a retryable failure leaves it pending."""
-
-
-def check_transition(frm: str, to: ImportStatus | FileStatus) -> None:
-    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
-    if isinstance(to, FileStatus):
-        transitions.check_status(FILE_TRANSITIONS, FileStatus(frm), to)
-    else:
-        transitions.check_status(TRANSITIONS, ImportStatus(frm), to)
 
 
 def job_outcome(total: int, imported: int, failed: int, skipped: int) -> tuple[ImportStatus, str]:

@@ -1,4 +1,4 @@
-"""The state machines of a prompt run and of its media items, and how a run ends."""
+"""The statuses of a prompt run and of its media items, and how a run ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from vvwatch.core import transitions
 from vvwatch.core.media import ProcessingResult
 
 
@@ -57,41 +56,6 @@ TERMINAL: Final = frozenset(
     {RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES, RunStatus.FAILED, RunStatus.CANCELLED}
 )
 """The statuses in which a run has ended."""
-
-_NOTHING: Final[frozenset[RunStatus]] = frozenset()
-_ITEM_ENDS: Final = frozenset(
-    {ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED}
-)
-_NO_ITEM: Final[frozenset[ItemStatus]] = frozenset()
-
-TRANSITIONS: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.PENDING: frozenset({RunStatus.PROCESSING}) | TERMINAL,
-    RunStatus.PROCESSING: TERMINAL,
-    RunStatus.COMPLETED: _NOTHING,
-    RunStatus.COMPLETED_WITH_FAILURES: _NOTHING,
-    RunStatus.FAILED: _NOTHING,
-    RunStatus.CANCELLED: _NOTHING,
-}
-"""The prompt run; one without items ends as it begins."""
-
-ITEM_TRANSITIONS: Final[Mapping[ItemStatus, frozenset[ItemStatus]]] = {
-    ItemStatus.PENDING: frozenset({ItemStatus.PROCESSING}) | _ITEM_ENDS,
-    ItemStatus.PROCESSING: frozenset({ItemStatus.PENDING}) | _ITEM_ENDS,
-    ItemStatus.COMPLETED: _NO_ITEM,
-    ItemStatus.PARTIAL: _NO_ITEM,
-    ItemStatus.FAILED: _NO_ITEM,
-    ItemStatus.CANCELLED: _NO_ITEM,
-}
-"""One media item; it returns to pending when another attempt can help."""
-
-
-def check_transition(frm: str, to: RunStatus | ItemStatus) -> None:
-    """Raises Conflict unless `frm` may become `to`; the type of `to` selects the machine."""
-    if isinstance(to, ItemStatus):
-        transitions.check_status(ITEM_TRANSITIONS, ItemStatus(frm), to)
-    else:
-        transitions.check_status(TRANSITIONS, RunStatus(frm), to)
-
 
 EVENTS: Final[Mapping[RunStatus, str]] = {
     RunStatus.COMPLETED: "prompt_run.completed",

@@ -20,7 +20,7 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import jobs_of
 from vvwatch.api.routes.exports import to_response
-from vvwatch.core.exports import QUEUE_TRANSITIONS, TRANSITIONS, ExportStatus, QueueStatus
+from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.runs import Results, RunStatus
 from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import Kind, Priority
@@ -414,11 +414,6 @@ STRICT_KEYS = {
     "file_size_bytes error_message last_error export_params",
     " ".join(MOMENTS),
 }
-
-
-def test_every_state_of_an_export_is_drawn() -> None:
-    assert set(TRANSITIONS) == set(ExportStatus)
-    assert set(QUEUE_TRANSITIONS) == set(QueueStatus)
 
 
 @given(export_rows())

@@ -16,7 +16,7 @@ from vvwatch.core.budgets import to_usd
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import explain_undone
-from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
+from vvwatch.core.runs import TERMINAL, ItemStatus
 from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
 from vvwatch.store.runs.run_queries import RunTally, RunView
@@ -265,7 +265,7 @@ def _count_by_type(tally: RunTally) -> dict[str, Any]:
 def _count_segments(run: Run) -> dict[str, Any]:
     """Count segments; each has one operation, filling the fields. None are filled if the item failed as a whole."""
     failures = run.total_segments - run.completed_segments
-    ended = not TRANSITIONS[RunStatus(run.status)]
+    ended = run.status in TERMINAL
     return {
         "total_segments": run.total_segments,
         "completed_segments": run.completed_segments,

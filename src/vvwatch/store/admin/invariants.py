@@ -12,10 +12,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports, runs
-from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.runs import WHOLE_FAILED, ItemStatus
+from vvwatch.core.state_machine import EXPORT_TRANSITIONS
 from vvwatch.store.admin.money_invariants import miscounted_items, miscounted_spending, open_calls
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import (
@@ -207,7 +207,7 @@ def _timeless() -> sa.Select[Any]:
     automations = import_automations
     active = automations.c.enabled, ~automations.c.paused
     open_window = windows.c.state == "open", windows.c.automation_id == automations.c.id
-    unended = [status for status, after in EXPORT_TRANSITIONS.items() if after]
+    unended = list(EXPORT_TRANSITIONS)
     waiting = sa.union_all(
         sa.select(automations.c.id).where(automations.c.next_at.is_(None), *active),
         sa.select(windows.c.id).where(windows.c.next_at.is_(None), *open_window, *active),

@@ -14,10 +14,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports, runs
-from vvwatch.core.deliveries import TRANSITIONS as DELIVERY_TRANSITIONS
-from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.exports import ExportStatus
 from vvwatch.core.identities import new_id
 from vvwatch.core.runs import Results
+from vvwatch.core.state_machine import DELIVERY_TRANSITIONS, EXPORT_TRANSITIONS
 from vvwatch.store.db import event_order
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import journal, llm_calls
@@ -36,8 +37,8 @@ from vvwatch.store.schema import (
 AT_ONCE: Final = 500
 """The most rows that one transaction finds or deletes."""
 
-_ENDED_DELIVERY: Final = tuple(status for status, after in DELIVERY_TRANSITIONS.items() if not after)
-_ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
+_ENDED_DELIVERY: Final = tuple(frozenset(DeliveryStatus) - DELIVERY_TRANSITIONS.keys())
+_ENDED_EXPORT: Final = tuple(frozenset(ExportStatus) - EXPORT_TRANSITIONS.keys())
 
 
 def _made_before(table: sa.Table, prefix: str, before: float) -> sa.ColumnElement[bool]:

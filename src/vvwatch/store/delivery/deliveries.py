@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.deliveries import DeliveryStatus, check_transition, probe_pause
+from vvwatch.core.deliveries import DeliveryStatus, probe_pause
+from vvwatch.core.state_machine import check_transition
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, check_transition, destination_key
+from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, destination_key
 from vvwatch.core.runs import TERMINAL, Results, RunStatus
+from vvwatch.core.state_machine import check_transition
 from vvwatch.errors import Conflict, InvalidInput
 from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog

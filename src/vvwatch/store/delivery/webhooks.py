@@ -10,9 +10,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import sqlalchemy as sa
 
-from vvwatch.core.deliveries import TRANSITIONS, DeliveryStatus
+from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.networks import AddressPolicy, Reach
+from vvwatch.core.state_machine import DELIVERY_TRANSITIONS
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.store.catalog.ceilings import require_room
 from vvwatch.store.db import sealing
@@ -29,7 +30,7 @@ DELETED: Final = "deleted"
 
 _LONGEST_URL: Final = 2048
 _DIGITS: Final = 32  # of the id that follows from a claim: enough that no two ever meet
-_UNDER_WAY: Final = tuple(status for status, after in TRANSITIONS.items() if after)
+_UNDER_WAY: Final = tuple(DELIVERY_TRANSITIONS)
 
 
 @dataclass(frozen=True, slots=True)

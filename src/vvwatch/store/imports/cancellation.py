@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
 from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.state_machine import check_transition
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Tx
@@ -41,7 +42,7 @@ def cancel(tx: Tx, job_id: str) -> ImportJob:
         raise Conflict(
             f"import job {job_id!r} is {row.status}", "only one that has not ended can be cancelled"
         )
-    machine.check_transition(row.status, ImportStatus.CANCELLED)
+    check_transition(row.status, ImportStatus.CANCELLED)
     end_job(tx, row, ImportStatus.CANCELLED)
     return imports.get(tx, job_id)
 

@@ -15,6 +15,7 @@ from vvwatch.core.media import Probe
 from vvwatch.core.objects import base_name
 from vvwatch.core.retries import Patience
 from vvwatch.core.selection import SkippedObject
+from vvwatch.core.state_machine import check_transition
 from vvwatch.errors import ObjectArchived, ObjectChanged
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -208,7 +209,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     pending = model_or_none(ImportFile, tx.current(job))
     if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
         return None
-    machine.check_transition(pending.status, outcome.status)
+    check_transition(pending.status, outcome.status)
     media_id = None
     if outcome.status is FileStatus.IMPORTED:
         media_id = pending.media_id or tx.new_id("vid")
@@ -324,7 +325,7 @@ def _describe_progress(job: ImportJob) -> str:
 def finish_job(tx: Tx, job: ImportJob) -> FileEnd:
     """End a job whose files have all ended, and start its run."""
     status, event_type = machine.job_outcome(job.total_files, job.imported, job.failed, job.skipped)
-    machine.check_transition(job.status, status)
+    check_transition(job.status, status)
     error = None
     if status is ImportStatus.FAILED:
         error = f"none of {job.failed} files could be imported; first: {_find_first_failure(tx, job.id)}"

@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from vvwatch.core import imports as machine
 from vvwatch.core.filters import Reason, check_rules
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.selection import Choice, SkippedObject
+from vvwatch.core.state_machine import check_transition
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -110,7 +110,7 @@ def begin(tx: Tx, job: Job) -> Listing | None:
         return None
     connector = catalog.read_connector(tx, row.connector_id)
     if row.status == ImportStatus.PENDING:
-        machine.check_transition(row.status, ImportStatus.SCANNING)
+        check_transition(row.status, ImportStatus.SCANNING)
     touched = tx.touch(
         job,
         status=ImportStatus.SCANNING,
@@ -253,7 +253,7 @@ def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
     claimed = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
     assert claimed is not None  # noqa: S101  # it was read in this transaction
     row = model_of(ImportJob, claimed)
-    machine.check_transition(ImportStatus.SCANNING, ImportStatus.IMPORTING)
+    check_transition(ImportStatus.SCANNING, ImportStatus.IMPORTING)
     if row.total_files == row.skipped:
         return imports.finish_job(tx, row)
     fairness.enqueue_next(tx, fairness.FILES, row)
@@ -274,5 +274,5 @@ def fail(tx: Tx, job: Job, listing: Listing, message: str) -> FileEnd | None:
     row = _find_current(tx, job, listing)
     if row is None:
         return None
-    machine.check_transition(row.status, ImportStatus.FAILED)
+    check_transition(row.status, ImportStatus.FAILED)
     return cancellation.end_job(tx, row, ImportStatus.FAILED, message)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vvwatch.core import runs as machine
 from vvwatch.core.runs import RunStatus
+from vvwatch.core.state_machine import check_transition
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
@@ -41,7 +42,7 @@ def end_if_done(tx: Tx, run: Run) -> RunEnd | None:
 
 def end_run(tx: Tx, run: Run, status: RunStatus, error: str | None = None) -> RunEnd:
     """End the run with this status, announce it, and start its automatic export."""
-    machine.check_transition(run.status, status)
+    check_transition(run.status, status)
     ended = update_run(tx, run, status=status, error_message=error, completed_at=tx.now)
     announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
     return RunEnd(run.id, status, exports.request_automatic(tx, ended))

@@ -13,6 +13,7 @@ from vvwatch.core.identities import WHOLE
 from vvwatch.core.media import ProcessingResult, with_lengths
 from vvwatch.core.retries import Patience
 from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.core.state_machine import check_transition
 from vvwatch.core.tallies import WHOLE_FAILED, count_in_tally
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Job, Kind, Priority
@@ -335,7 +336,7 @@ def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patienc
 def _end_item(
     tx: Tx, item: RunItem, status: ItemStatus, found: SegmentCounts, more_seconds: float = 0.0
 ) -> ItemEnd:
-    machine.check_transition(ItemStatus.PROCESSING, status)
+    check_transition(ItemStatus.PROCESSING, status)
     row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
     more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
     run = _count_item(tx, lock_run(tx, item.run_id), row, status, found, **more)

@@ -8,7 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports, runs
-from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
+from vvwatch.core.exports import ExportStatus
+from vvwatch.core.state_machine import EXPORT_TRANSITIONS
 from vvwatch.errors import Conflict
 from vvwatch.store.catalog import catalog, subscribers
 from vvwatch.store.db.database import Tx
@@ -29,7 +30,7 @@ from vvwatch.store.watching import quarantine
 
 _DECLARED_HINT: Final = "it is declared in the configuration file: edit it there and reload"
 _MOST_NAMED: Final = 5
-_ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
+_ENDED_EXPORT: Final = tuple(frozenset(ExportStatus) - EXPORT_TRANSITIONS.keys())
 
 
 def require_editable(tx: Tx, connector_id: str) -> Connector:
