@@ -23,9 +23,8 @@ from vvwatch.api.http import errors
 from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.api.http.context import ApiContext, ApiSettings
 from vvwatch.api.http.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
-from vvwatch.api.openapi import documentation
+from vvwatch.api.openapi import reference
 from vvwatch.api.openapi.description import app_options, complete_document
-from vvwatch.api.openapi.reference import render_page
 from vvwatch.api.routes import (
     api_keys,
     attachments,
@@ -105,7 +104,7 @@ RESOURCES: Final = (
     authentication,
     rate_limits,
     api_keys,
-    documentation,
+    reference,
     probes,
 )
 
@@ -129,7 +128,7 @@ class _Api(FastAPI):
     @cached_property
     def document_page(self) -> str:
         """The HTML page that shows the document."""
-        return render_page(self.openapi())
+        return reference.render_page(self.openapi())
 
 
 def create_app(context: ApiContext) -> FastAPI:
@@ -147,7 +146,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
     errors.install_handlers(app)
     app.state.methods = defaultdict(set)
-    for router in (*(resource.router for resource in RESOURCES), documentation.pages):
+    for router in (*(resource.router for resource in RESOURCES), reference.pages):
         app.include_router(router)
         for route in router.routes:
             app.state.methods[route.path] |= route.methods

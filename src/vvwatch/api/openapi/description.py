@@ -6,13 +6,14 @@ follow from them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vvwatch import __version__
 from vvwatch.api.http.auth import PREFIX
-from vvwatch.api.openapi.example_values import IDS, VALUES, example_id
+from vvwatch.api.openapi.example_values import IDS, MOMENT, VALUES, example_id
 from vvwatch.api.openapi.examples import REFERENCE, Examples
 from vvwatch.api.openapi.responses import (
     RESOURCES,
@@ -68,16 +69,12 @@ def _rename_schemas(document: Document) -> Document:
     """Give the schemas readable names."""
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
 
-    def walked(value: Any) -> Any:
-        if isinstance(value, list):
-            return [walked(each) for each in value]
-        if not isinstance(value, dict):
+    def renamed(value: Document) -> Document:
+        if "$ref" not in value:
             return value
-        if isinstance(reference := value.get("$ref"), str):
-            return {"$ref": REFERENCE + names[reference.removeprefix(REFERENCE)]}
-        return {key: walked(inner) for key, inner in value.items()}
+        return {"$ref": REFERENCE + names[value["$ref"].removeprefix(REFERENCE)]}
 
-    found: Document = walked(document)
+    found: Document = json.loads(json.dumps(document), object_hook=renamed)
     schemas = found["components"]["schemas"]
     found["components"]["schemas"] = {names[name]: schema for name, schema in schemas.items()}
     for name in filter(_CHANGES.search, found["components"]["schemas"]):
@@ -136,7 +133,8 @@ class _Description:
         headers = ["X-Request-ID", *(COUNTED if is_counted(operation) else ())]
         is_keyed = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
         done = [*headers, "Idempotency-Replayed"] if is_keyed else headers
-        codes = by_status(codes_of(name, operation, self._fields(operation)))
+        bodies = [each.get("schema") for each in operation.get("requestBody", {}).get("content", {}).values()]
+        codes = by_status(codes_of(name, operation, set(self._fields(bodies))))
         answers = operation["responses"]
         answers.pop("default", None)
         for status, answer in list(answers.items()):
@@ -151,25 +149,15 @@ class _Description:
         for status, found in codes.items():
             answers[str(status)] = self._refusal(status, found, headers)
 
-    def _fields(self, operation: Document) -> set[str]:
-        """Return the names of all fields in the body of a route, at any depth."""
-        found: set[str] = set()
-        for content in operation.get("requestBody", {}).get("content", {}).values():
-            self._gather(content.get("schema", {}), found)
-        return found
-
-    def _gather(self, schema: Any, found: set[str]) -> None:
-        if isinstance(schema, list):
-            for each in schema:
-                self._gather(each, found)
-        if not isinstance(schema, dict):
-            return
-        if reference := schema.get("$ref"):
-            self._gather(self._schemas[reference.removeprefix(REFERENCE)], found)
-        fields = schema.get("properties", {})
-        found.update(fields)
-        self._gather([*fields.values(), *schema.get("anyOf", ()), *schema.get("oneOf", ())], found)
-        self._gather(schema.get("items"), found)
+    def _fields(self, schema: Any) -> Iterator[str]:
+        """Yield the names of all fields of a schema, at any depth."""
+        if isinstance(schema, dict):
+            if reference := schema.get("$ref"):
+                yield from self._fields(self._schemas[reference.removeprefix(REFERENCE)])
+            yield from schema.get("properties", ())
+            schema = list(schema.values())
+        for each in schema if isinstance(schema, list) else ():
+            yield from self._fields(each)
 
     def _complete_answer(self, status: int, response: Document, headers: list[str]) -> None:
         response.setdefault("headers", {}).update(_references(headers))
@@ -296,7 +284,7 @@ def _envelope(code: str) -> Document:
         "message": refusal.message,
         "details": {"hint": refusal.hint} if refusal.hint else {},
         "request_id": example_id("req"),
-        "timestamp": "2026-09-21T14:13:20.000Z",
+        "timestamp": MOMENT,
     }
     if refusal.retry_after:
         error["retry_after"] = refusal.retry_after

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from vvwatch.api.openapi.example_bodies import WHOLE
-from vvwatch.api.openapi.example_values import IDS, NULL_ENDINGS, VALUES, example_id
+from vvwatch.api.openapi.example_values import IDS, MOMENT, NULL_ENDINGS, SCHEMA, VALUES, example_id
+from vvwatch.providers.registry import load_bodies
 
 Schema = Mapping[str, Any]
 
@@ -17,9 +17,88 @@ REFERENCE: Final = "#/components/schemas/"
 UNKNOWN: Final = "…"
 """Stands for a string without a known example. A test finds it and says which name to add to `example_values`."""
 
-_MOMENT: Final = "2026-09-21T14:13:20.000Z"
 _NONE: Final = object()
 _GUESSED: Final = frozenset({"object", "integer", "number", "boolean"})
+
+_CONNECTOR: Final = {"name": "rushes", "scopes": ["import", "export"], "import_mode": "all"}
+
+WHOLE: Final[Mapping[str, Any]] = {
+    "ApiKeyBody": {"name": "n8n", "scopes": ["read"], "expires_in_days": 90},
+    "AttachmentsBody": {
+        "files": [
+            {
+                "file_id": "1",
+                "download_url": "https://files.example.com/a.mp4",
+                "file_name": "a.mp4",
+                "mime_type": "video/mp4",
+            }
+        ],
+        "index_id": example_id("idx"),
+    },
+    "BrowseBody": {"prefix": "dailies/", "pattern": "*.mp4", "limit": 100},
+    "ConnectorChanges": {"name": "rushes of today", "import_mode": "new_only"},
+    "ExportAutomationBody": {
+        "destination_connector_id": example_id("conn"),
+        "destination_subpath": "results",
+    },
+    "FilterBody": {
+        "conditions": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
+        "page_size": 50,
+    },
+    "ImportAutomationBody": {
+        "connector_id": example_id("conn"),
+        "source_prefix": "dailies/",
+        "file_pattern": "*.{mp4,mov}",
+        "debounce_interval": "10m",
+        "prompt_preset": {"prompt_id": example_id("prompt"), "video_segmentation_type": "smart"},
+    },
+    "ImportJobBody": {
+        "connector_id": example_id("conn"),
+        "index_id": example_id("idx"),
+        "source_prefix": "dailies/",
+        "file_pattern": "*.{mp4,mov}",
+        "recursive": True,
+    },
+    "IndexChanges": {"name": "dailies of today"},
+    "LocalConnectorBody": {"name": "rushes", "path": "/srv/media/rushes"},
+    "ProcessBody": {"index_id": example_id("idx"), "prompt_id": example_id("prompt")},
+    "PromptBody": {
+        "name": "Subjects",
+        "prompt_text": "Name the subject of every shot.",
+        "json_schema": SCHEMA,
+    },
+    "PromptChanges": {"prompt_text": "Name the subject of every shot, in one word."},
+    "RunBody": {
+        "prompt_id": example_id("prompt"),
+        "target": {"type": "videos", "video_ids": [example_id("vid")]},
+        "video_segmentation_type": "smart",
+    },
+    **{each.new.__name__: {**_CONNECTOR, **each.example} for each in load_bodies().values()},
+    "Marker": {"marker_id": None, "color": None, "note": None, "updated_at": None},
+    "StopState": {
+        "requested_at": None,
+        "requested_by": None,
+        "mode": None,
+        "observed_at": None,
+        "completed_at": None,
+    },
+    "SearchBody": {
+        "filters": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
+        "index_id": example_id("idx"),
+        "limit": 10,
+    },
+    "SignedUrlBody": {"gcs_uri": f"vvwatch://exports/{example_id('exp')}.json"},
+    "SegmentsBody": {"video_ids": [example_id("vid")]},
+    "WebhookBody": {
+        "name": "archive",
+        "url": "https://example.com/hooks/vvwatch",
+        "events": ["import_job.completed", "export.ready"],
+        "metadata": {"team": "red"},
+    },
+    "WebhookChange": {"status": "paused"},
+    "WorkflowForm": {"file": "(the bytes of the file)", "index_name": "dailies"},
+}
+"""Examples of schemas whose fields exclude each other."""
 
 
 class Examples:
@@ -88,7 +167,7 @@ def _known_example(schema: Schema, name: str, owner: str) -> Any:
 
 def _text_example(name: str) -> str:
     if name.endswith("_at"):
-        return _MOMENT
+        return MOMENT
     prefix = next((IDS[each] for each in IDS if name.endswith(each)), None)
     return UNKNOWN if prefix is None else example_id(prefix)
 

@@ -1,4 +1,7 @@
-"""Render the OpenAPI document as one page without scripts or external resources; it works offline."""
+"""Serve the API's description as JSON and as a page without scripts or external resources, which works offline.
+
+It holds no secret and needs no key.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,14 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from vvwatch.api.http.auth import PUBLIC, extension, resource_router
+
+router = resource_router("description")
+pages = APIRouter(include_in_schema=False)
 
 Document = Mapping[str, Any]
 
@@ -34,6 +45,23 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page's Content-Security-Policy: its own style sheet and nothing else."""
+
+
+@pages.get("/openapi.json")
+@router.get("/openapi.json", response_model=dict[str, Any], **extension("The OpenAPI document", PUBLIC))
+def get_description(request: Request) -> Response:
+    """Return the OpenAPI document. `/docs` shows it as a page.
+
+    Not a coroutine: building it takes a while and runs in a thread.
+    """
+    return Response(request.app.document_bytes, media_type="application/json")
+
+
+@pages.get("/docs")
+def show_description(request: Request) -> HTMLResponse:
+    """Return the document as a page."""
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return HTMLResponse(request.app.document_page, headers=headers | {"X-Content-Type-Options": "nosniff"})
 
 
 def render_page(document: Document) -> str:
