@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_a_preset_is_the_stores_address_in_the_region(tmp_path: Path, preset: st
     }
     assert location["endpoint_url"].startswith("https://")
     assert "eu-1" in addresses_of("s3", location)[0].base
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_documented(preset: str) -> None:
+    root = Path(__file__).parents[3]
+    assert f'"{preset}"' in (root / "config" / "vvwatch.toml").read_text()
+    assert re.search(rf'[`"]{preset}["`]', (root / "docs" / "storage.md").read_text())
 
 
 @pytest.mark.parametrize(
