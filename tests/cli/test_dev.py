@@ -68,7 +68,7 @@ def test_the_demo_shows_the_whole_way_and_a_second_start_remembers_it(
     assert len(json.loads(export.read_bytes())["media"]) == 3
 
     again = subprocess.run(
-        (*COMMAND, "vvwatch-demo", "--once"),
+        (*COMMAND, "--demo", "--once"),
         cwd=tmp_path,
         env=environ,
         capture_output=True,

@@ -36,21 +36,23 @@ class Clip:
 
 
 def make_demo_clips(folder: Path) -> list[Path]:
-    """Write four samples into `folder` and return their paths.
+    """Write four samples into `folder`, unless all are there already; return their paths.
 
     A clip with three cuts and a pause in its tone, a sound file with two pauses, a picture, and the first half of the
     clip, like an interrupted upload.
     """
+    names = ("three-cuts.mp4", "two-pauses.mp3", "picture.jpg", "cut-short.mp4")
+    whole, sound_file, picture, part = paths = [folder / name for name in names]
+    if all(path.exists() for path in paths):
+        return paths
     index_first = {"movflags": "+faststart"}
     clip = Clip(seconds=12, cuts=(3, 6, 9), pauses=((5, 7),), container_options=index_first)
     sound = Clip(seconds=10, pauses=((3, 4.5), (7, 8)), video_codec=None, audio_codec="libmp3lame")
-    whole = write_clip(folder / "three-cuts.mp4", clip)
-    return [
-        whole,
-        write_clip(folder / "two-pauses.mp3", sound),
-        write_picture(folder / "picture.jpg"),
-        write_part(whole, folder / "cut-short.mp4", 0.5),
-    ]
+    write_clip(whole, clip)
+    write_clip(sound_file, sound)
+    write_picture(picture)
+    write_part(whole, part, 0.5)
+    return paths
 
 
 def write_clip(path: Path, clip: Clip) -> Path:
