@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from vvwatch.cli import dev as dev_command
-from vvwatch.cli.dev_answers import read_answers
 from vvwatch.cli.dev_config import DevSession, build_config
+from vvwatch.cli.dev_plain import read_answers
 from vvwatch.config import Config
 from vvwatch.config.processors import CommandProcessor, OpenAIProcessor
 

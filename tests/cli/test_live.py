@@ -39,10 +39,14 @@ def drawn(story: DevState, now: float, width: int = 120, rows: int = 50) -> str:
             ],
         ),
         (102, 103, ["4 new files", "4 files · closes in 2.0s, at the latest in 16s"]),
-        (105.2, 105.2, ["1 imported · 1 failed", "✗ b.mp4  failed: it is no media file"]),
+        (105.2, 105.2, ["1 imported · 1 failed", "failed  b.mp4: it is no media file"]),
         (106.5, 106.5, ["3 imported · 1 failed", "1 of 3 · processing"]),
         (106.8, 106.8, ["3 of 3 · done, with failures", "being written"]),
-        (107.0, 107.0, ["delivered", "→ /out put/exp_1.json  1.2 kB", "unfinished work is being finished"]),
+        (
+            107.0,
+            107.0,
+            ["delivered", "export  /out put/exp_1.json (1.2 kB)", "unfinished work is being finished"],
+        ),
         (108.0, 108.0, ["stopped; the next start resumes from here"]),
     ],
 )
@@ -61,7 +65,7 @@ def test_what_came_before_is_told_when_nothing_is_new() -> None:
 
 def test_an_alarm_is_seen() -> None:
     story = apply_event(DevState(), "source.degraded", {"reason": "no watches left", "hint": "sysctl …"}, 1.0)
-    assert "! no watches left; sysctl …" in drawn(story, 1.0)
+    assert "!       no watches left; sysctl …" in drawn(story, 1.0)
 
 
 def test_more_troubles_than_fit_are_counted() -> None:
@@ -91,8 +95,8 @@ def test_a_small_terminal_shows_the_exports_and_how_to_stop_whatever_failed(rows
     lines = drawn(story, 107.0, width=width, rows=rows).splitlines()
     assert len(lines) <= rows
     assert all(len(line) <= width for line in lines)
-    assert any("→ /out put/exp_1.json" in line for line in lines)
-    assert any("✗ 29-long-name" in line for line in lines)
+    assert any("export  /out put/exp_1.json" in line for line in lines)
+    assert any("failed  29-long-name" in line for line in lines)
     assert "Ctrl-C stops" in lines[-1]
 
 
@@ -145,6 +149,6 @@ def test_the_view_is_drawn_at_most_four_times_a_second() -> None:
 
 def test_what_a_processor_waits_for_stands_in_the_view() -> None:
     away = {"error": "the connection failed", "hint": "see that it is up"}
-    assert "! the connection failed; see that it is up" in drawn(
+    assert "!       the connection failed; see that it is up" in drawn(
         apply_event(DevState(), "run.item_waits", away, 1.0), 1.0
     )

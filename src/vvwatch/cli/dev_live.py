@@ -15,13 +15,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vvwatch.cli.dev_plain import local_path
+from vvwatch.cli.dev_plain import LABEL_WIDTH, format_exports, format_labelled, format_troubles
 from vvwatch.cli.dev_story import Batch, DevState, OpenWindow
-from vvwatch.cli.output import escape_controls, format_duration, format_size, pluralize
+from vvwatch.cli.output import escape_controls, format_duration, pluralize
 
 _DRAWN_PER_SECOND: Final = 4
 _BAR_WIDTH: Final = 24
-_STYLES: Final = {"skipped": "yellow", "partial": "yellow", "retried": "yellow"}
+_STYLES: Final = {"failed": "red", "export": "green"}
+"""The colours of the labels; the others are yellow."""
+_END_STYLES: Final = {"completed": "green", "failed": "red"}
 _ROWS_AT_THE_END: Final = 60
 _OTHER_ROWS: Final = 6
 """Two of the heading, one of the footer, and three that are empty."""
@@ -99,8 +101,9 @@ def _render_steps(story: DevState, scene: ViewContext, now: float) -> Table:
     table.add_row("  window", *_render_window(story.window, scene, now))
     for label, step in (("import", _render_import), ("run", _render_run), ("export", _render_export)):
         batches = _batches_to_show(story.batches, label)
-        for position, batch in enumerate(batches or (None,)):
-            table.add_row(f"  {label}" if position == 0 else "", *step(batch))
+        rows = [step(batch) for batch in batches] or [("", Text("-", "dim"))]
+        for position, row in enumerate(rows):
+            table.add_row("" if position else f"  {label}", *row)
     return table
 
 
@@ -134,9 +137,7 @@ def _render_window(window: OpenWindow | None, scene: ViewContext, now: float) ->
     return _render_bar(scene.quiet_seconds - left, scene.quiet_seconds), text
 
 
-def _render_import(batch: Batch | None) -> tuple[RenderableType, Text]:
-    if batch is None:
-        return "", Text("-", "dim")
+def _render_import(batch: Batch) -> tuple[RenderableType, Text]:
     done = batch.imported + batch.failed + batch.skipped
     return _render_bar(done, max(batch.files, done)), _render_counts(
         (batch.imported, "imported", ""),
@@ -145,25 +146,18 @@ def _render_import(batch: Batch | None) -> tuple[RenderableType, Text]:
     )
 
 
-def _render_run(batch: Batch | None) -> tuple[RenderableType, Text]:
-    if batch is None:
-        return "", Text("-", "dim")
+def _render_run(batch: Batch) -> tuple[RenderableType, Text]:
     words = {"": "processing", "completed_with_failures": "done, with failures", "completed": "done"}
     text = Text(f"{batch.items_done} of {max(batch.items, batch.items_done)} · ")
-    style = "red" if batch.run_status == "failed" else "green" if batch.run_status == "completed" else ""
-    return _render_bar(batch.items_done + sum(batch.partly.values()), batch.items), text.append(
-        words.get(batch.run_status, batch.run_status), style
-    )
+    said = words.get(batch.run_status, batch.run_status)
+    bar = _render_bar(batch.items_done + sum(batch.partly.values()), batch.items)
+    return bar, text.append(said, _END_STYLES.get(batch.run_status, ""))
 
 
-def _render_export(batch: Batch | None) -> tuple[RenderableType, Text]:
-    if batch is None:
-        return "", Text("-", "dim")
-    style = {"completed": "green", "failed": "red"}.get(batch.export_status, "")
-    words = {"started": "being written", "completed": "delivered"}
-    return _render_bar(int(batch.export_status == "completed"), 1), Text(
-        words.get(batch.export_status, batch.export_status), style
-    )
+def _render_export(batch: Batch) -> tuple[RenderableType, Text]:
+    status = batch.export_status
+    said = {"started": "being written", "completed": "delivered"}.get(status, status)
+    return _render_bar(int(status == "completed"), 1), Text(said, _END_STYLES.get(status, ""))
 
 
 def _render_counts(*counts: tuple[int, str, str]) -> Text:
@@ -182,32 +176,20 @@ def _clipped_text(*parts: str | tuple[str, str]) -> Text:
 
 def _render_latest(story: DevState, room: int) -> Iterator[RenderableType]:
     """Return the latest troubles and exports in `room` rows; exports have priority."""
-    artefacts = story.artefacts[-min(MOST_ARTEFACTS, max(room, 1)) :]
-    if story.troubles or artefacts or story.alarm or story.waiting:
-        yield ""
-    for words in filter(None, (story.alarm, story.waiting)):
-        yield _clipped_text((f"  ! {escape_controls(words)}", "yellow"))
-    yield from _render_troubles(story, room - len(artefacts))
-    for artefact in artefacts:
-        where = escape_controls(local_path(artefact.uri))
-        yield _clipped_text(("  → ", "green"), where, (f"  {format_size(artefact.size_bytes)}", "dim"))
-
-
-def _render_troubles(story: DevState, room: int) -> Iterator[Text]:
-    most = min(MOST_TROUBLES, max(room - 1, 1))
-    if (hidden := len(story.troubles) - most) > 0:
-        yield _clipped_text((f"  ✗ … and {hidden} more", "dim"))
-    for trouble in story.troubles[-most:]:
-        style = _STYLES.get(trouble.what, "red")
-        what = (f"  {trouble.what}", style)
-        yield _clipped_text(
-            ("  ✗ ", style), escape_controls(trouble.subject), what, f": {escape_controls(trouble.reason)}"
-        )
+    exports = list(format_exports(story, min(MOST_ARTEFACTS, max(room, 1))))
+    troubles = list(format_troubles(story, min(MOST_TROUBLES, max(room - len(exports) - 1, 1))))
+    alarms = [format_labelled("  !", words) for words in (story.alarm, story.waiting) if words]
+    lines = [*alarms, *troubles, *exports]
+    yield from [""] if lines else []
+    for line in lines:
+        label, words = line[:LABEL_WIDTH], line[LABEL_WIDTH:]
+        yield _clipped_text((label, _STYLES.get(label.strip(), "yellow")), words)
 
 
 def _render_footer(story: DevState) -> Text:
+    words = "Ctrl-C stops; the next start remembers what was done"
     if story.stopped:
-        return _clipped_text(("  stopped; the next start resumes from here", "dim"))
-    if story.draining:
-        return _clipped_text(("  Ctrl-C stops at once; unfinished work is being finished", "yellow"))
-    return _clipped_text(("  Ctrl-C stops; the next start remembers what was done", "dim"))
+        words = "stopped; the next start resumes from here"
+    elif story.draining:
+        words = "Ctrl-C stops at once; unfinished work is being finished"
+    return _clipped_text((f"  {words}", "yellow" if story.draining else "dim"))

@@ -14,9 +14,8 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.dev_answers import read_answers
 from vvwatch.cli.dev_config import DevSession
-from vvwatch.cli.dev_plain import format_event, format_labelled, format_summary, local_path
+from vvwatch.cli.dev_plain import format_event, format_labelled, format_summary, local_path, read_answers
 from vvwatch.cli.dev_story import DevState, Fields, apply_event
 from vvwatch.cli.output import is_coloured, to_json
 from vvwatch.core.durations import parse_duration

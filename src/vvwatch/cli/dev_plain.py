@@ -1,17 +1,22 @@
-"""Formats a daemon's events as text for a pipe or a log, one line an event."""
+"""The lines of `vvwatch dev`: for events, troubles, exports and the answers of processors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
-from typing import Final
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from vvwatch.cli.dev_story import DevState, Fields, item_fields, objects_of, reason_of, with_hint
 from vvwatch.cli.output import escape_controls, format_duration, format_size, pluralize
 
-_LABEL_WIDTH: Final = 10
+LABEL_WIDTH: Final = 10
 _MOST_SHOWN: Final = 10
+_MOST_BYTES: Final = 64 << 20
+_MOST_ANSWERS: Final = 20
+_LONGEST_ANSWER: Final = 300
 _LABELS: Final = {"change": "seen", "delivery": "webhook", "daemon": "stopping", "job": "trouble"}
 _CLOSED: Final = {
     "quiet": "nothing more arrived",
@@ -41,21 +46,30 @@ def format_event(event: str, fields: Fields, at: float) -> str | None:
 
 def format_labelled(label: str, words: str) -> str:
     """Return `label` and `words` in two columns."""
-    return f"{label:<{_LABEL_WIDTH}}{escape_controls(words)}"
+    return f"{label:<{LABEL_WIDTH}}{escape_controls(words)}"
 
 
 def format_summary(story: DevState) -> Iterator[str]:
     """Return the final summary: the latest failures with their reasons, the exports, the counts."""
-    most = max(len(story.troubles), story.failed + story.skipped)
-    if (hidden := most - _MOST_SHOWN) > 0:
-        yield format_labelled("  failed", f"… and {hidden} more: `vvwatch jobs` lists them while it runs")
-    latest = story.troubles[-_MOST_SHOWN:]
-    yield from (format_labelled(f"  {each.what}", f"{each.subject}: {each.reason}") for each in latest)
-    for made in story.artefacts[-_MOST_SHOWN:]:
-        yield format_labelled("  export", f"{local_path(made.uri)} ({format_size(made.size_bytes)})")
+    yield from format_troubles(story, _MOST_SHOWN)
+    yield from format_exports(story, _MOST_SHOWN)
     if story.window or any(batch.under_way for batch in story.batches):
         yield format_labelled("  left", "unfinished work resumes on the next start")
     yield _format_totals(story)
+
+
+def format_troubles(story: DevState, most: int) -> Iterator[str]:
+    """Return the latest failures with their reasons, one a line; before them how many are not shown."""
+    if (hidden := max(len(story.troubles), story.failed + story.skipped) - most) > 0:
+        yield format_labelled("  failed", f"… and {hidden} more: `vvwatch jobs` lists them while it runs")
+    for each in story.troubles[-most:]:
+        yield format_labelled(f"  {each.what}", f"{each.subject}: {each.reason}")
+
+
+def format_exports(story: DevState, most: int) -> Iterator[str]:
+    """Return the latest exports, one a line."""
+    for made in story.artefacts[-most:]:
+        yield format_labelled("  export", f"{local_path(made.uri)} ({format_size(made.size_bytes)})")
 
 
 def _format_totals(story: DevState) -> str:
@@ -71,6 +85,41 @@ def local_path(uri: str) -> str:
     """Return the path of a file:// address; any other address unchanged."""
     parts = urlsplit(uri)
     return str(PurePosixPath(unquote(parts.path))) if parts.scheme == "file" else uri
+
+
+def read_answers(exports: Iterable[Path]) -> Iterator[str]:
+    """Return the first answers, one line a segment, and where the others are. Skips exports that are gone."""
+    answers = (line for path in exports for line in _read_export(path))
+    yield from itertools.islice(answers, _MOST_ANSWERS)
+    if next(answers, None) is not None:
+        yield "  …       the exports have all of it"
+
+
+def _read_export(path: Path) -> Iterator[str]:
+    try:
+        text = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b"{}"
+        found = json.loads(text).get("media", [])
+    except (OSError, ValueError):
+        return
+    for item in found:
+        key = item["video"]["key"]
+        for segment in item["segments"]:
+            yield _format_answer(f"{key} {_format_span(segment)}", segment)
+        if item["video_result"]["metadata_text"]:
+            yield _format_answer(f"{key} as a whole", item["video_result"])
+
+
+def _format_span(segment: Mapping[str, Any]) -> str:
+    start, end = segment["start_time"], segment["end_time"]
+    return f"{start:.0f} to {end:.0f} s" if end else ""
+
+
+def _format_answer(subject: str, result: Mapping[str, Any]) -> str:
+    error = result.get("field_extraction_error")
+    said = f"failed: {error}" if error else str(result["metadata_text"])
+    words = escape_controls("; ".join(said.split("\n")))
+    shown = words if len(words) <= _LONGEST_ANSWER else f"{words[: _LONGEST_ANSWER - 1]}…"
+    return f"  {escape_controls(subject).strip()}: {shown}"
 
 
 def _format_accepted(fields: Fields, at: float) -> str:

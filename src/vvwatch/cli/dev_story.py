@@ -166,29 +166,9 @@ def _explain_rule(code: str) -> str:
         return code
 
 
-def _on_ready(story: DevState, fields: Fields, _at: float) -> DevState:
-    return replace(story, address=str(fields.get("address", story.address)))
-
-
 def _on_scan(story: DevState, fields: Fields, _at: float) -> DevState:
     listed, settling = int(fields.get("listed", 0)), int(fields.get("settling", 0))
     return replace(story, listed=listed, settling=settling, alarm="")
-
-
-def _on_source_failed(story: DevState, fields: Fields, _at: float) -> DevState:
-    return replace(story, alarm=with_hint(fields))
-
-
-def _on_item_waits(story: DevState, fields: Fields, _at: float) -> DevState:
-    return replace(story, waiting=with_hint(fields))
-
-
-def _on_source_recovered(story: DevState, _fields: Fields, _at: float) -> DevState:
-    return replace(story, alarm="")
-
-
-def _on_window_opened(story: DevState, fields: Fields, at: float) -> DevState:
-    return replace(story, window=OpenWindow(str(fields.get("window")), at))
 
 
 def _on_accepted(story: DevState, fields: Fields, at: float) -> DevState:
@@ -208,11 +188,6 @@ def _on_window_closed(story: DevState, fields: Fields, _at: float) -> DevState:
     return replace(story, window=None) if same else story
 
 
-def _on_import_started(story: DevState, fields: Fields, _at: float) -> DevState:
-    batch = replace(_find_batch(story, "import_job", fields), files=int(fields.get("files", 0)))
-    return _put_batch(story, batch)
-
-
 def _on_file_finished(story: DevState, fields: Fields, _at: float) -> DevState:
     batch, status = _find_batch(story, "import_job", fields), str(fields.get("status"))
     if status not in ("imported", "failed", "skipped"):
@@ -223,17 +198,6 @@ def _on_file_finished(story: DevState, fields: Fields, _at: float) -> DevState:
     if status != "imported":
         story = _add_trouble(story, str(fields.get("object_key")), status, fields)
     return replace(story, **total)
-
-
-def _on_import_finished(story: DevState, fields: Fields, _at: float) -> DevState:
-    return _put_batch(
-        story, replace(_find_batch(story, "import_job", fields), import_status=str(fields.get("status")))
-    )
-
-
-def _on_run_started(story: DevState, fields: Fields, _at: float) -> DevState:
-    batch = _find_batch(story, "import_job", fields)
-    return _put_batch(story, replace(batch, run=str(fields.get("run")), items=int(fields.get("items", 0))))
 
 
 def _on_item_finished(story: DevState, fields: Fields, _at: float) -> DevState:
@@ -253,38 +217,17 @@ def _on_item_progressed(story: DevState, fields: Fields, _at: float) -> DevState
     return _put_batch(story, replace(batch, partly=partly))
 
 
-def _on_run_finished(story: DevState, fields: Fields, _at: float) -> DevState:
-    return _put_batch(story, replace(_find_batch(story, "run", fields), run_status=str(fields.get("status"))))
-
-
-def _on_export_started(story: DevState, fields: Fields, _at: float) -> DevState:
-    batch = _find_batch(story, "run", fields)
-    return _put_batch(story, replace(batch, export=str(fields.get("export")), export_status="started"))
-
-
 def _on_export_finished(story: DevState, fields: Fields, _at: float) -> DevState:
-    story = _put_batch(story, replace(_find_batch(story, "export", fields), export_status="completed"))
+    story = _change_batch(story, "export", fields, export_status="completed")
     made = Artefact(str(fields.get("export")), str(fields.get("uri", "")), int(fields.get("size_bytes", 0)))
     kept = (*story.artefacts, made)[-_MOST_REMEMBERED:]
     return replace(story, artefacts=kept, exported=story.exported + 1)
 
 
 def _on_export_failed(story: DevState, fields: Fields, _at: float) -> DevState:
-    story = _put_batch(story, replace(_find_batch(story, "export", fields), export_status="failed"))
+    story = _change_batch(story, "export", fields, export_status="failed")
     story = _add_trouble(story, str(fields.get("export")), "failed", fields)
     return replace(story, exports_failed=story.exports_failed + 1)
-
-
-def _on_job_failed(story: DevState, fields: Fields, _at: float) -> DevState:
-    return _add_trouble(story, f"{fields.get('kind')} {fields.get('ref')}", "retried", fields)
-
-
-def _on_draining(story: DevState, _fields: Fields, _at: float) -> DevState:
-    return replace(story, draining=True)
-
-
-def _on_stopped(story: DevState, _fields: Fields, _at: float) -> DevState:
-    return replace(story, draining=False, stopped=True)
 
 
 def _find_batch(story: DevState, field: str, fields: Fields) -> Batch:
@@ -301,13 +244,13 @@ def _find_batch(story: DevState, field: str, fields: Fields) -> Batch:
         import_status="completed",
         run=run,
         export=export,
-        run_status=_assumed_run_status(field),
+        run_status="completed" if field == "export" else "",
     )
 
 
-def _assumed_run_status(field: str) -> str:
-    """Return the run's status for an event whose run ended before this start."""
-    return "completed" if field == "export" else ""
+def _change_batch(story: DevState, field: str, fields: Fields, **values: Any) -> DevState:
+    """Return the state with `values` in the batch of the event."""
+    return _put_batch(story, replace(_find_batch(story, field, fields), **values))
 
 
 def _put_batch(story: DevState, batch: Batch) -> DevState:
@@ -326,29 +269,46 @@ def _add_trouble(story: DevState, subject: str, what: str, fields: Fields) -> De
 
 
 _CHANGES: Final[Mapping[str, Callable[[DevState, Fields, float], DevState]]] = {
-    "daemon.ready": _on_ready,
-    "daemon.started": _on_ready,
-    "daemon.draining": _on_draining,
-    "daemon.stopped": _on_stopped,
+    **dict.fromkeys(
+        ("daemon.ready", "daemon.started"),
+        lambda story, fields, _at: replace(story, address=str(fields.get("address", story.address))),
+    ),
+    "daemon.draining": lambda story, _fields, _at: replace(story, draining=True),
+    "daemon.stopped": lambda story, _fields, _at: replace(story, draining=False, stopped=True),
     "scan.finished": _on_scan,
-    "scan.failed": _on_source_failed,
-    "source.degraded": _on_source_failed,
-    "source.failed": _on_source_failed,
-    "source.recovered": _on_source_recovered,
-    "window.opened": _on_window_opened,
+    **dict.fromkeys(
+        ("scan.failed", "source.degraded", "source.failed"),
+        lambda story, fields, _at: replace(story, alarm=with_hint(fields)),
+    ),
+    "source.recovered": lambda story, _fields, _at: replace(story, alarm=""),
+    "window.opened": lambda story, fields, at: replace(
+        story, window=OpenWindow(str(fields.get("window")), at)
+    ),
     "window.closed": _on_window_closed,
     "change.accepted": _on_accepted,
     "change.skipped": _on_skipped,
-    "import.started": _on_import_started,
+    "import.started": lambda story, fields, _at: _change_batch(
+        story, "import_job", fields, files=int(fields.get("files", 0))
+    ),
     "import.file_finished": _on_file_finished,
-    "import.finished": _on_import_finished,
-    "run.started": _on_run_started,
+    "import.finished": lambda story, fields, _at: _change_batch(
+        story, "import_job", fields, import_status=str(fields.get("status"))
+    ),
+    "run.started": lambda story, fields, _at: _change_batch(
+        story, "import_job", fields, run=str(fields.get("run")), items=int(fields.get("items", 0))
+    ),
     "run.item_progressed": _on_item_progressed,
-    "run.item_waits": _on_item_waits,
+    "run.item_waits": lambda story, fields, _at: replace(story, waiting=with_hint(fields)),
     "run.item_finished": _on_item_finished,
-    "run.finished": _on_run_finished,
-    "export.started": _on_export_started,
+    "run.finished": lambda story, fields, _at: _change_batch(
+        story, "run", fields, run_status=str(fields.get("status"))
+    ),
+    "export.started": lambda story, fields, _at: _change_batch(
+        story, "run", fields, export=str(fields.get("export")), export_status="started"
+    ),
     "export.finished": _on_export_finished,
     "export.failed": _on_export_failed,
-    "job.failed": _on_job_failed,
+    "job.failed": lambda story, fields, _at: _add_trouble(
+        story, f"{fields.get('kind')} {fields.get('ref')}", "retried", fields
+    ),
 }
