@@ -19,7 +19,7 @@ from tests.providers.gcs.gcs_places import service_account
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
 from vvwatch.config.connectors import CloudConnector
-from vvwatch.core.signatures import sign_body
+from vvwatch.core.deliveries import sign_body
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vvwatch.core.frames import frame_times
+from vvwatch.core.segments import frame_times
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vvwatch.core.patterns import regular_expression_in
+from vvwatch.core.globs import regular_expression_in
 
 
 @pytest.mark.parametrize(

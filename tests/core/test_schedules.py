@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.schedules import jitter_seconds, scan_seconds
+from vvwatch.core.cadence import jitter_seconds, scan_seconds
 
 
 @pytest.mark.parametrize(

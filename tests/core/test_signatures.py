@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.receiver import is_signed
-from vvwatch.core.signatures import sign_body
+from vvwatch.core.deliveries import sign_body
 
 
 def test_a_signature_is_the_hmac_of_the_body() -> None:

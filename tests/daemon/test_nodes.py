@@ -13,8 +13,8 @@ from tests.clock import FakeClock
 from tests.databases import Databases
 from vvwatch.config import Config, load
 from vvwatch.core.keys import digest_key
-from vvwatch.daemon.admin_key import load_admin_key
 from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.files import load_admin_key
 from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.errors import OnAnotherNode, SecretKeyMismatch
 from vvwatch.ports import Kind

@@ -9,7 +9,7 @@ import pytest
 
 from tests.daemon.test_storages import APPLICATION, AZURE, EMULATORS, KEY, S3, Live, row
 from tests.providers.gcs.gcs_places import service_account
-from vvwatch.daemon.queues import open_queue
+from vvwatch.daemon.storages import open_queue
 from vvwatch.errors import CredentialsRefused, InvalidInput
 from vvwatch.providers.azure.queue import StorageQueue
 from vvwatch.providers.gcs.queue import PubSubQueue

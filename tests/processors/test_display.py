@@ -16,7 +16,7 @@ from tests.processors.conftest import Technical
 from tests.processors.recordings import record, spaced
 from vvwatch.core.media import ProcessingResult
 from vvwatch.processors.media.measurements import Pictures
-from vvwatch.processors.media.tiles import merge_tiles, visible_parts
+from vvwatch.processors.media.mosaics import merge_tiles, visible_parts
 
 pytestmark = pytest.mark.anyio
 

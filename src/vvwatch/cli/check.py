@@ -16,8 +16,7 @@ from vvwatch.cli.output import escape_controls, pluralize, print_json
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config, default_path, load
 from vvwatch.core.processors import TECHNICAL
-from vvwatch.daemon.credentials import check_credentials, problem_at
-from vvwatch.daemon.packages import check_packages
+from vvwatch.daemon.credentials import check_credentials, check_packages, problem_at
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processor

@@ -140,7 +140,7 @@ def read_admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
 
 
 def _read_key_source(folder: Path) -> str | None:
-    """Return where the daemon got its key (see `vvwatch.daemon.admin_key`); None if it created the key."""
+    """Return where the daemon got its key (see `vvwatch.daemon.files`); None if it created the key."""
     try:
         return (folder / "admin.key.source").read_text().strip()
     except (OSError, ValueError):

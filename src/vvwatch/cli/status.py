@@ -28,7 +28,6 @@ from vvwatch.cli.output import (
     print_json,
     to_json,
 )
-from vvwatch.cli.overview import Document, fetch_overview
 from vvwatch.cli.scans import format_left_out, format_result
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
@@ -247,3 +246,31 @@ def _print_section(title: str, lines: list[str]) -> None:
         click.echo(f"\n{click.style(title, bold=True)}")
         for line in lines:
             click.echo(f"  {escape_controls(line)}")
+
+
+Document = dict[str, Any]
+_PARTS: Final = ("automations", "work", "attention")
+
+
+def fetch_overview(client: Client) -> Document:
+    """Return `daemon`, `automations`, `under_way` and `attention`, whose items name the next command."""
+    found = client.get("/status")
+    return {
+        "daemon": {name: value for name, value in found.items() if name not in _PARTS},
+        "automations": found.get("automations") or [],
+        "under_way": found.get("work") or {},
+        "attention": [_fetch_attention(each) for each in found.get("attention") or ()],
+    }
+
+
+def _fetch_attention(found: Document) -> Document:
+    rest = {
+        name: value for name, value in found.items() if name not in ("fix", "kind", "attention_id", "what")
+    }
+    return {
+        "kind": found["kind"],
+        "id": found["attention_id"],
+        "what": found["what"],
+        "try": found["fix"],
+        **rest,
+    }

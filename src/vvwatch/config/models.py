@@ -17,10 +17,10 @@ from vvwatch.config.outgoing import Attachments, Webhooks
 from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
 from vvwatch.config.prompts import PromptPreset, PromptTable
 from vvwatch.core.absence import Confirmation
+from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.processors import TECHNICAL, ProcessorNames
 from vvwatch.core.retries import Bound, Patience
-from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import default_max_wait
 from vvwatch.errors import Problem
 from vvwatch.options.fields import (

@@ -21,11 +21,11 @@ from vvwatch.config.processor_rules import check_processors
 from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptTable, VideoLevel
 from vvwatch.config.state_rules import check_state
 from vvwatch.core.connections import affordable_connections
-from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, spool_room_bytes
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.filesystems import COMFORTABLE_SPOOL_BYTES, spool_room_bytes
+from vvwatch.core.globs import HINT, regular_expression_in
 from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.core.networks import PRIVATE, Reach
-from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.errors import InvalidInput
 from vvwatch.options.fields import (
     disk_bytes,

@@ -1,7 +1,9 @@
-"""The statuses of a webhook delivery, and the meaning of a receiver's response."""
+"""The statuses of a webhook delivery, its signature, and the meaning of a receiver's response."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
@@ -49,3 +51,8 @@ def classify_status(status_code: int | None) -> Answer:
     if status_code is not None and 200 <= status_code < 300:
         return Answer.DELIVERED
     return Answer.GONE if status_code == 410 else Answer.RETRY
+
+
+def sign_body(secret: str, body: bytes) -> str:
+    """Return `sha256=` and the hex HMAC-SHA256 of exactly the bytes sent; the whole secret is the key."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

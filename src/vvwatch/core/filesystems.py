@@ -1,4 +1,4 @@
-"""What a file system guarantees: visible changes, lasting inode numbers, safety for a database.
+"""What a file system guarantees: visible changes, lasting inode numbers, safety for a database; and what stays free.
 
 The kind in the kernel's mount table decides (proc_pid_mountinfo(5)). A FUSE file system of an unknown kind guarantees
 nothing.
@@ -127,3 +127,19 @@ def _fuse_name(kind: str) -> str | None:
     """Return the FUSE type name, empty for none; None for what is not FUSE."""
     family, _, name = kind.partition(".")
     return name if family == "fuse" else None
+
+
+_KEPT_FREE_BYTES: Final = 256 << 20
+_KEPT_FREE_SHARE: Final = 1 / 8
+COMFORTABLE_SPOOL_BYTES: Final = 8 << 30
+"""A smaller spool rejects many camera files: worth a warning."""
+
+
+def kept_free_bytes(whole_bytes: int) -> int:
+    """Return the bytes to leave free on a disk of `whole_bytes`: an eighth, at most 256 MiB."""
+    return min(_KEPT_FREE_BYTES, int(whole_bytes * _KEPT_FREE_SHARE))
+
+
+def spool_room_bytes(whole_bytes: int, max_bytes: int) -> int:
+    """Return the largest object that fits a spool of `max_bytes` on a disk of `whole_bytes`."""
+    return min(max_bytes, whole_bytes - kept_free_bytes(whole_bytes))

@@ -2,7 +2,8 @@ r"""The one glob dialect: `*` within a segment, `**` any depth, `?`, `[a-z]`, `[
 
 A pattern without a slash matches the base name, one with a slash the path below the prefix; several slashes
 in a row separate like one. The letters after the pattern's last dot match either case, all others exactly.
-Names are compared as the store spells them: Unicode is never normalised.
+Names are compared as the store spells them: Unicode is never normalised. Patterns written as regular expressions are
+allowed, but match next to nothing: `regular_expression_in` detects them.
 """
 
 from __future__ import annotations
@@ -178,3 +179,24 @@ def _walk_steps(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
 
 def _match_nothing(_name: str) -> bool:
     return False
+
+
+_SIGNS: Final = (
+    (re.compile(r"^\^"), "^"),
+    (re.compile(r"\$$"), "$"),
+    (re.compile(r"\\[.dDwWsSbB]"), "\\"),
+    (re.compile(r"(?:^|[^*{},?\w\]]|_)\.\*|\.\*(?!$)"), ".*"),
+    (re.compile(r"\.\+"), ".+"),
+    (re.compile(r"\([^()]*\|[^()]*\)|\(\?"), "(…|…)"),
+)
+HINT: Final = 'a pattern is a glob: "*.jpg", "*.{mp4,mov}", "IMG_*.jpg", "2026/**"'
+
+
+def regular_expression_in(pattern: str) -> str:
+    """Return what makes a pattern look like a regular expression, for people; empty if it looks like a glob."""
+    found = [sign for expression, sign in _SIGNS if expression.search(pattern)]
+    if not found:
+        return ""
+    return (
+        f"looks like a regular expression ({', '.join(found)}), and is read as a glob: it may match nothing"
+    )

@@ -1,9 +1,14 @@
-"""Cut media into segments: shot changes, silences and fixed lengths become a gapless row of spans."""
+"""Cut media into segments: shot changes, silences and fixed lengths become a gapless row of spans.
+
+Also estimates how many segments media have before they are cut, and chooses the frames that show one.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -132,3 +137,63 @@ def _to_spans(duration: int, marks: dict[int, _Mark]) -> tuple[Span, ...]:
 
 def _to_milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+_SHORTEST_SHOT_SECONDS: Final = 0.1
+
+
+def frame_times(start: float, end: float, shots: Sequence[float], most: int) -> tuple[float, ...]:
+    """Return at most `most` moments within [start, end), in order; `shots` are shot changes, in order.
+
+    Each shot gives its middle; if there are more than `most` shots, only the longest ones do. If there are fewer,
+    long shots give several, evenly spaced. An empty stretch has one moment.
+    """
+    if most <= 0:
+        return ()
+    if end <= start:
+        return (start,)
+    lengths = _shots_within(start, end, shots)
+    longest = sorted(lengths, key=lambda shot: (shot[0] - shot[1], shot[0]))[:most]
+    counts = dict.fromkeys(longest, 1)
+    for _ in range(most - len(longest)):
+        sparse = max(longest, key=lambda shot: (shot[1] - shot[0]) / (counts[shot] + 1))
+        counts[sparse] += 1
+    return tuple(
+        round(first + (last - first) * (number + 0.5) / count, 3)
+        for (first, last), count in sorted(counts.items())
+        for number in range(count)
+    )
+
+
+def _shots_within(start: float, end: float, shots: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the distinct parts of [start, end) between shot changes; a sliver joins its neighbour."""
+    inner = shots[
+        bisect_left(shots, start + _SHORTEST_SHOT_SECONDS) : bisect_right(shots, end - _SHORTEST_SHOT_SECONDS)
+    ]
+    return list(pairwise([start, *dict.fromkeys(inner), end]))
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of media of one type, and their total seconds."""
+
+    media_type: str
+    count: int
+    seconds: float
+
+
+def segments_between(amount: Amount, settings: RunSettings) -> tuple[int, int]:
+    """Return the least and the greatest number of segments for these media."""
+    if amount.media_type == "image":
+        return amount.count, amount.count
+    longest, shortest = _segment_lengths(amount.media_type, settings)
+    least = math.ceil(amount.seconds / longest)
+    return max(least, amount.count), math.floor(amount.seconds / shortest) + amount.count
+
+
+def _segment_lengths(media_type: str, settings: RunSettings) -> tuple[float, float]:
+    """Return the longest and the shortest segment in seconds; only the last of an item may be shorter."""
+    is_audio = media_type == "audio"
+    mode = settings.audio_segmentation_type if is_audio else settings.video_segmentation_type
+    fixed = settings.audio_segment_duration if is_audio else settings.video_segment_duration
+    return (fixed, fixed) if mode == "fixed" and fixed else (MAXIMUM_SECONDS, MINIMUM_SECONDS)

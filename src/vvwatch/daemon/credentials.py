@@ -1,9 +1,10 @@
-"""Checks the configured credentials as far as possible without a network."""
+"""Checks the configured credentials, as far as possible without a network, and the packages that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vvwatch import extras
 from vvwatch.config import CloudConnector, Config
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.options.lines import key_lines, nearest_line
@@ -35,3 +36,28 @@ def problem_at(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Pro
         return Problem("flags", None, ".".join(loc), error.message, hint=error.hint)
     line = nearest_line(key_lines(config.path.read_text(encoding="utf-8")), loc)
     return Problem(str(config.path), line, ".".join(loc), error.message, hint=error.hint)
+
+
+def check_packages(config: Config) -> None:
+    """Raise ConfigInvalid, naming what needs a missing package and the command that installs it."""
+    missing = {loc: extra for loc, extra in _list_needed(config) if extras.find_missing_package(extra)}
+    if missing:
+        raise ConfigInvalid(
+            tuple(problem_at(config, loc, _missing_error(extra)) for loc, extra in missing.items())
+        )
+
+
+def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Return where the configuration needs an extra, and which."""
+    for name, connector in config.connectors.items():
+        if isinstance(connector, CloudConnector):
+            yield ("connectors", name), connector.type
+    if config.replicated:
+        yield ("database_url",), "postgresql"
+
+
+def _missing_error(extra: str) -> InvalidInput:
+    return InvalidInput(
+        f"needs the package {extras.find_missing_package(extra)}, which is not installed",
+        extras.install_command(extra),
+    )

@@ -12,8 +12,8 @@ from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config.models import Automation
 from vvwatch.core.audit import CONFIG, Entry, Origin
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.daemon.admin_key import load_admin_key
 from vvwatch.daemon.credentials import check_credentials
+from vvwatch.daemon.files import load_admin_key
 from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreError
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT

@@ -14,9 +14,9 @@ from vvwatch.config.models import Automation
 from vvwatch.config.processors import budgets_of
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Spent
-from vvwatch.core.estimates import Amount, segments_between
 from vvwatch.core.media import RunSettings, with_lengths
 from vvwatch.core.money import Forecast, Workload
+from vvwatch.core.segments import Amount, segments_between
 from vvwatch.ports.processing import Processor
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processors

@@ -20,10 +20,9 @@ from fastapi import FastAPI
 from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
-from vvwatch.daemon.admin_key import note_key_source
 from vvwatch.daemon.chores import plan_chores, requeue_periodically
 from vvwatch.daemon.declaring import apply_declarations
-from vvwatch.daemon.files import own_state_dir, write_private
+from vvwatch.daemon.files import note_key_source, own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
 from vvwatch.daemon.presence import send_heartbeat
 from vvwatch.daemon.serving import WebServer, open_listener, server_address, tls_settings

@@ -1,4 +1,4 @@
-"""The storages of connectors: opened on demand, replaced when a connector changes, closed at the end."""
+"""The storages of connectors, opened on demand and replaced when a connector changes, and their event queues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vvwatch.errors import (
     StorageUnavailable,
     StoreError,
 )
-from vvwatch.ports import Storage
+from vvwatch.ports import EventQueue, Storage
 from vvwatch.providers.provider import Access, require_extra
 from vvwatch.providers.registry import PROVIDERS, addresses_of
 from vvwatch.providers.spool import Spool
@@ -158,3 +158,19 @@ class Storages:
 async def _close_storage(storage: Storage) -> None:
     with suppress(Exception):  # the process ends, and the others want to be closed as well
         await storage.aclose()
+
+
+def open_queue(storages: Storages, connector: Connector) -> EventQueue:
+    """Return a new queue of a connector with events; blocks while it imports what the provider needs.
+
+    Raises InvalidInput for a connector without events or an impossible queue, and the errors of opening its storage
+    for credentials.
+    """
+    provider = PROVIDERS.get(connector.provider)
+    if not connector.events or provider is None or provider.queues is None:
+        raise InvalidInput(
+            f"connector {connector.id!r} has no queue of events", "its objects are found by listing alone"
+        )
+    access = storages.access(connector)
+    with require_extra(provider.kind):
+        return provider.queues.open(connector.events, access)

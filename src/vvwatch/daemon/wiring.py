@@ -17,10 +17,9 @@ from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
 from vvwatch.daemon.limiting import Limiters, compute_fingerprints
-from vvwatch.daemon.queues import open_queue
 from vvwatch.daemon.serving import Connections
 from vvwatch.daemon.state_dir import prepare_state_dir
-from vvwatch.daemon.storages import Storages
+from vvwatch.daemon.storages import Storages, open_queue
 from vvwatch.descriptors import file_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source

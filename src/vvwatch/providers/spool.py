@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from anyio import to_thread
 
 from vvwatch import private_files
-from vvwatch.core.disks import kept_free_bytes, spool_room_bytes
+from vvwatch.core.filesystems import kept_free_bytes, spool_room_bytes
 from vvwatch.errors import ObjectTooLarge, SpoolFull
 
 _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -23,11 +23,11 @@ from vvwatch.api.routes.previews import ImportPreview, check_pattern, preview_au
 from vvwatch.api.routes.run_options import PromptId, RunOptions, processor_of, to_prompt
 from vvwatch.api.routes.windows import name_missing_automation, report_closed
 from vvwatch.config.models import Automation as Usual
+from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import with_lengths
 from vvwatch.core.processors import ProcessorNames
-from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, NotFound, OutsideLocation
 from vvwatch.options.fields import KeyPrefix, Pattern, Subpath

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.wire import Resource
 from vvwatch.core.filters import ObjectFilter, explain_if_known
-from vvwatch.core.patterns import HINT, regular_expression_in
+from vvwatch.core.globs import HINT, regular_expression_in
 from vvwatch.store.watching.dry_run import Parts
 from vvwatch.workflow.watching.preview import Preview, preview_import
 from vvwatch.workflow.watching.watch_state import WatchState

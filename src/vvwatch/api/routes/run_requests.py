@@ -17,10 +17,10 @@ from vvwatch.api.routes.prompt_runs import MT_PER_USD, PromptRun, to_response
 from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, check_options, processor_of, to_prompt
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Payer
-from vvwatch.core.estimates import segments_between
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings, with_lengths
 from vvwatch.core.money import Forecast, Workload, sum_forecasts
+from vvwatch.core.segments import segments_between
 from vvwatch.errors import Conflict
 from vvwatch.ports import Priority
 from vvwatch.store.catalog import catalog

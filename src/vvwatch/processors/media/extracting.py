@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 
 from av.video.frame import VideoFrame
 
-from vvwatch.core.frames import frame_times
+from vvwatch.core.segments import frame_times
 from vvwatch.errors import SpoolFull
 from vvwatch.processors.media.listening import RATE, SoundReader
 from vvwatch.processors.media.mosaics import read_photograph

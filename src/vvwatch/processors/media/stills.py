@@ -11,10 +11,10 @@ from av.stream import Stream
 
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.measurements import Pictures
+from vvwatch.processors.media.mosaics import merge_tiles, visible_parts
 from vvwatch.processors.media.opening import Bounds, Medium, is_decodable, picture_failure
 from vvwatch.processors.media.reading import Reader
 from vvwatch.processors.media.structure import read_heif_picture
-from vvwatch.processors.media.tiles import merge_tiles, visible_parts
 from vvwatch.processors.media.tracks import PictureTrack
 
 _ANIMATIONS: Final = frozenset({"gif", "apng"})

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from vvwatch import private_files
-from vvwatch.core.disks import kept_free_bytes
+from vvwatch.core.filesystems import kept_free_bytes
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.shortages import own_shortage
 from vvwatch.errors import SpoolFull

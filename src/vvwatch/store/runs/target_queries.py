@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.estimates import Amount
 from vvwatch.core.imports import TERMINAL
+from vvwatch.core.segments import Amount
 from vvwatch.errors import InvalidInput, NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted

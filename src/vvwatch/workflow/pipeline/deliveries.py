@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status
+from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, sign_body
 from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
-from vvwatch.core.signatures import sign_body
 from vvwatch.errors import MachineShortage, StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store.db.database import Database

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, kept_free_bytes, spool_room_bytes
-from vvwatch.core.filesystems import Keeping
+from vvwatch.core.filesystems import COMFORTABLE_SPOOL_BYTES, Keeping, kept_free_bytes, spool_room_bytes
 from vvwatch.mounts import mount_at
 from vvwatch.ports import Finding
 from vvwatch.providers.local import limits

@@ -23,13 +23,13 @@ from vvwatch.core.cadence import (
     after_failure,
     after_full,
     after_poll,
+    jitter_seconds,
     list_ends,
     retry_pause,
     update_hot,
 )
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.schedules import jitter_seconds
 from vvwatch.core.settling import Sighting, is_settled, remaining_seconds
 from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
