@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from vvwatch.senders.causes import describe_cause
+from vvwatch.senders.http import describe_cause
 from vvwatch.workflow.upkeep.findings import webhook_advice
 
 

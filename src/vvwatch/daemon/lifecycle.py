@@ -18,13 +18,13 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from vvwatch import __version__, collector
+from vvwatch.api.http.wire import to_iso
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.chores import plan_chores, requeue_periodically
 from vvwatch.daemon.declaring import apply_declarations
 from vvwatch.daemon.files import note_key_source, own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
-from vvwatch.daemon.presence import send_heartbeat
 from vvwatch.daemon.serving import WebServer, open_listener, server_address, tls_settings
 from vvwatch.daemon.state import (
     DaemonState,
@@ -297,3 +297,24 @@ def _webhook_settings(config: Config) -> dict[str, Any]:
     """Return the settings for sending webhooks that a reload does not apply."""
     names = type(config.webhooks).model_fields
     return {name: getattr(config.webhooks, name) for name in names if not name.startswith("allow_")}
+
+
+async def send_heartbeat(components: Components, life: Life) -> None:
+    """Send a heartbeat; report an earlier loss of this node, and other nodes that are lost now."""
+    now = components.clock.now()
+    seen_at = await components.database.write(nodes.record_life, life)
+    if seen_at is not None:
+        silent = round(now - seen_at, 1)
+        components.telemetry.emit(
+            "node.returned", node=life.name, seen_at=to_iso(seen_at), silent_seconds=silent
+        )
+    for node in await components.database.write(nodes.claim_lost):
+        components.telemetry.emit(
+            "node.lost",
+            node=node.name,
+            address=node.address,
+            seen_at=to_iso(node.seen_at),
+            silent_seconds=round(now - node.seen_at, 1),
+            held=dict(node.held),
+            waiting=list(node.waiting),
+        )

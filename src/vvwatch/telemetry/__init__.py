@@ -15,9 +15,8 @@ from vvwatch.core.events import to_iso
 from vvwatch.core.repeats import Past, Repeats, Report
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.telemetry.catalogue import CATALOGUE
-from vvwatch.telemetry.logs import FORMATS, choose_format, configure_logging
+from vvwatch.telemetry.logs import FORMATS, choose_format, configure_logging, drop_object_names, redact
 from vvwatch.telemetry.metrics import Totals, drop_label_values, list_label_values, make_metrics
-from vvwatch.telemetry.redaction import drop_object_names, redact
 from vvwatch.telemetry.specs import EventSpec
 
 __all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "choose_format", "configure_logging"]

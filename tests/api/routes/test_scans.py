@@ -15,9 +15,10 @@ from vvwatch.core.cadence import ScanSchedule
 from vvwatch.core.filters import Reason, explain_reason
 from vvwatch.core.store_notes import describe_oddity
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.watching import ScanReport
 from vvwatch.store.schema import connectors, import_automations, quarantine
 from vvwatch.store.watching import automations
-from vvwatch.store.watching.scans import ScanReport, record_report
+from vvwatch.store.watching.scans import record_report
 
 pytestmark = pytest.mark.anyio
 

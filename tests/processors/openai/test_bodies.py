@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from vvwatch.processors.openai.bodies import Blob, encode_body
-from vvwatch.processors.openai.prompting import picture_part, sound_part
+from vvwatch.processors.openai.prompting import Blob, encode_body, picture_part, sound_part
 
 
 def test_blobs_stand_where_they_belong() -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from tests.store.pipeline import prepare
 from vvwatch.store.db.database import Database
-from vvwatch.store.models.watching import ImportAutomation
+from vvwatch.store.models.watching import ImportAutomation, ScanReport
 from vvwatch.store.watching import scans
-from vvwatch.store.watching.scans import ScanReport
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +30,8 @@ QUIET = ScanReport(
     list_calls=1,
     cost_usd=0.5,
     duration_seconds=1.0,
+    left_out={},
+    odd=(),
 )
 
 

@@ -16,7 +16,7 @@ import vvwatch
 from vvwatch.config import Secret
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Clock
-from vvwatch.processors.openai.bodies import encode_body
+from vvwatch.processors.openai.prompting import encode_body
 from vvwatch.processors.openai.replies import Reply, parse_body, read_reply
 from vvwatch.processors.openai.troubles import Kind, Trouble, classify_trouble, clean_message
 from vvwatch.processors.validation import call_in_thread

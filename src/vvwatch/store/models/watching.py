@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -134,12 +135,17 @@ class WindowWithPolicy(Window):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredScanReport:
-    """The report of a full scan, as `store.watching.scans.ScanReport` describes it; `seq` orders the reports."""
+class ScanReport:
+    """The result of one full scan; moments are epoch seconds.
 
-    seq: int
+    `proof`: missing objects may be marked gone. `remark` says why not, or what is missing for the first time.
+    `matched` objects passed the filter; the ledger had `known` of them. `created` and `changed` joined a window; events
+    should have reported `recovered` of these earlier. `gone` left the ledger. A sharded listing may count
+    objects twice. `left_out` counts, by reason, wanted entries that cannot be objects; `odd` lists oddities of the
+    store (`store_notes.Oddity`).
+    """
+
     id: str
-    automation_id: str
     started_at: float
     finished_at: float
     complete: bool
@@ -155,8 +161,21 @@ class StoredScanReport:
     list_calls: int
     cost_usd: float
     duration_seconds: float
-    left_out: dict[str, int] | None
-    odd: list[str] | None
+    left_out: Mapping[str, int] | None
+    odd: Sequence[str] | None
+
+    def figures(self) -> dict[str, Any]:
+        """Return all fields except id and moments."""
+        placed = ("id", "started_at", "finished_at")
+        return {name: value for name, value in asdict(self).items() if name not in placed}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScanReport(ScanReport):
+    """The report of a full scan of an automation; `seq` orders the reports."""
+
+    seq: int
+    automation_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from vvwatch.store.db.typed import Model, first_of, model_of, models_of
 from vvwatch.store.delivery import exports
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run
-from vvwatch.store.models.watching import ExportAutomation, ImportAutomation
+from vvwatch.store.models.watching import ExportAutomation, ImportAutomation, ScanReport
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -31,7 +31,6 @@ from vvwatch.store.schema import (
 )
 from vvwatch.store.watching import ledger, scans
 from vvwatch.store.watching import windows as gathering
-from vvwatch.store.watching.scans import ScanReport
 
 _DECLARED_HINT = "it is declared in the configuration file: edit it there and reload"
 _SIZES = ("min_size_bytes", "max_size_bytes")

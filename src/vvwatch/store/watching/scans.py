@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, models_of
-from vvwatch.store.models.watching import ImportAutomation, StoredScanReport
+from vvwatch.store.models.watching import ImportAutomation, ScanReport, StoredScanReport
 from vvwatch.store.schema import reconciles
 from vvwatch.store.watching import absences
 
 MAX_KEPT_REPORTS: Final = 200
 
 _NEWS: Final = ("created", "changed", "gone", "recovered")
-_PLACE: Final = ("id", "started_at", "finished_at")
 _STANDING: Final = ("complete", "proof", "remark")
 _SEEN: Final = ("left_out", "odd")
-
-
-@dataclass(frozen=True, slots=True)
-class ScanReport:
-    """The result of one full scan; moments are epoch seconds.
-
-    `proof`: missing objects may be marked gone. `remark` says why not, or what is missing for the first time.
-    `matched` objects passed the filter; the ledger had `known` of them. `created` and `changed` joined a window; events
-    should have reported `recovered` of these earlier. `gone` left the ledger. A sharded listing may count
-    objects twice. `left_out` counts, by reason, wanted entries that cannot be objects; `odd` lists oddities of the
-    store (`store_notes.Oddity`).
-    """
-
-    id: str
-    started_at: float
-    finished_at: float
-    complete: bool
-    proof: bool
-    remark: str
-    listed: int
-    matched: int
-    known: int
-    created: int
-    changed: int
-    gone: int
-    recovered: int
-    list_calls: int
-    cost_usd: float
-    duration_seconds: float
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    odd: Sequence[str] = ()
-
-    def figures(self) -> dict[str, Any]:
-        """Return all fields except id and moments."""
-        return {name: value for name, value in asdict(self).items() if name not in _PLACE}
 
 
 def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> None:
@@ -62,7 +25,7 @@ def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> N
     if report.proof:
         absences.drop_stale_absences(tx, automation.scope_id, report.id)
     last = first_of(StoredScanReport, tx.execute(_select_reports(automation.id).limit(1)))
-    values = {**asdict(report), "left_out": dict(report.left_out), "odd": list(report.odd)}
+    values = {**asdict(report), "left_out": dict(report.left_out or {}), "odd": list(report.odd or ())}
     if last is not None and _is_repeat(last, values):
         tx.execute(sa.delete(reconciles).where(reconciles.c.seq == last.seq))
     tx.insert(reconciles, automation_id=automation.id, **values)

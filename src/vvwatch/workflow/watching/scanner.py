@@ -23,9 +23,9 @@ from vvwatch.errors import StorageError, VvwatchError
 from vvwatch.ports import Clock, Job, Page
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ScanReport
 from vvwatch.store.watching import absences
 from vvwatch.store.watching.absences import MissingChunk
-from vvwatch.store.watching.scans import ScanReport
 from vvwatch.workflow.watching.intake import Intake
 from vvwatch.workflow.watching.unanswered import UnansweredStores
 from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, list_left_out

@@ -35,9 +35,8 @@ from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, Vvw
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.catalog import Connector
-from vvwatch.store.models.watching import ImportAutomation
+from vvwatch.store.models.watching import ImportAutomation, ScanReport
 from vvwatch.store.watching import absences, automations, ledger
-from vvwatch.store.watching.scans import ScanReport
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watching.intake import Intake
 from vvwatch.workflow.watching.scanner import Scanner
