@@ -24,13 +24,13 @@ def test_a_minute_holds_so_many_and_the_next_one_as_many_again() -> None:
     assert [meter.take("a", HOUR + 10.5) for _ in range(4)] == [0, 0, 50, 50]
     assert meter.take("a", HOUR + 59.9) == 1
     assert meter.take("a", HOUR + 60) == 0
-    assert meter.used("a", HOUR + 60) == Used(HOUR + 60, in_minute=1, in_hour=3)
+    assert meter.find_use("a", HOUR + 60) == Used(HOUR + 60, in_minute=1, in_hour=3)
 
 
 def test_an_hour_holds_so_many() -> None:
     meter = Meter(Limits(2, 3))
     assert [meter.take("a", HOUR + 60 * minute) for minute in range(4)] == [0, 0, 0, 3420]
-    assert meter.used("a", HOUR + 180).reset_at(meter.limits) == HOUR + 3600
+    assert meter.find_use("a", HOUR + 180).reset_at(meter.limits) == HOUR + 3600
     assert meter.take("a", HOUR + 3600) == 0
 
 
@@ -44,7 +44,7 @@ def test_a_refused_request_costs_nothing() -> None:
     meter = Meter(Limits(1, 2))
     for _ in range(10):
         meter.take("a", HOUR)
-    assert meter.used("a", HOUR).in_hour == 1
+    assert meter.find_use("a", HOUR).in_hour == 1
     assert meter.take("a", HOUR + 60) == 0
 
 
@@ -56,4 +56,4 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
 
 def test_what_was_never_used_resets_with_the_minute() -> None:
     meter = Meter(Limits(5, 50))
-    assert meter.used("a", HOUR + 61).reset_at(meter.limits) == HOUR + 120
+    assert meter.find_use("a", HOUR + 61).reset_at(meter.limits) == HOUR + 120

@@ -111,7 +111,7 @@ def _run_daemon(trial: DevSession, output: PlainOutput, *, once: bool, demo: boo
     output.begin(config.warnings)
     if demo:
         _make_clips(trial.folder, output)
-    with _redirect_stderr(trial.log_file), output.shown():
+    with _redirect_stderr(trial.log_file), output.open_view():
         # Here, because it takes a second to import: whatever is wrong with the options was said before.
         from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 

@@ -66,7 +66,7 @@ class PlainOutput:
             if event != "run.item_waits" or self.story.waiting != before.waiting:
                 self._tell(event, fields, at)
 
-    def shown(self) -> AbstractContextManager[None]:
+    def open_view(self) -> AbstractContextManager[None]:
         """Return the context in which events are observed."""
         return nullcontext()
 
@@ -154,7 +154,7 @@ class LiveOutput(PlainOutput):
             self._say(text)
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def open_view(self) -> Iterator[None]:
         """Draw until the block ends."""
         # Here, because it takes a tenth of a second to import and only terminals need it.
         from vvwatch.cli.dev_live import ViewContext, open_console, render_view, show_live  # noqa: PLC0415

@@ -109,11 +109,11 @@ def _check_certificate_file(loc: Loc, file: Path | None) -> Iterator[Finding]:
 
 def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
     """Require one complete set of credentials."""
-    found = {way: keys for way in connector.ways if (keys := connector.given(way.keys))}
+    found = {way: keys for way in connector.ways if (keys := connector.list_given(way.keys))}
     spelt = [_describe_way(connector, way) for way in connector.ways]
     allowed = "; ".join([*spelt, 'credentials = "ambient"'])
     if len(found) + bool(connector.credentials) > 1:
-        keys = [*(key for each in found.values() for key in each), *connector.given(["credentials"])]
+        keys = [*(key for each in found.values() for key in each), *connector.list_given(["credentials"])]
         what = f"has more than one way of credentials: {', '.join(keys)}"
         yield Finding(loc, what, allowed, "keep one of them")
     elif found:
@@ -127,10 +127,10 @@ def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) ->
 def _check_complete(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[Finding]:
     hint = f"credentials are {_describe_way(connector, way)}"
     for name in way.plain:
-        if not connector.given([name]):
+        if not connector.list_given([name]):
             yield Finding((*loc, name), "is required", hint=hint)
     for secret in way.all_secrets:
-        found = connector.given(secret_keys(secret))
+        found = connector.list_given(secret_keys(secret))
         if len(found) > 1:
             yield Finding(loc, f"has both {' and '.join(found)}", hint="keep one of them")
         elif not found and secret in way.secrets:

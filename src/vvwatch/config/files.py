@@ -83,7 +83,7 @@ class SecretReader:
 
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:
         """Return all parts of the one set of credentials; None if the rules object."""
-        ways = [way for way in connector.ways if connector.given(way.keys)]
+        ways = [way for way in connector.ways if connector.list_given(way.keys)]
         if len(ways) != 1 or connector.credentials:
             return None
         [way] = ways
@@ -98,7 +98,7 @@ class SecretReader:
 
     def _secret(self, loc: Loc, table: Table, name: str, unusable: Callable[[str], Why]) -> Secret | None:
         """Return the secret of exactly one key of the table; None for neither, both, or an unusable one."""
-        keys = table.given(secret_keys(name))
+        keys = table.list_given(secret_keys(name))
         secret = self._read((*loc, keys[0]), str(getattr(table, keys[0]))) if len(keys) == 1 else None
         why = None if secret is None else unusable(secret.reveal())
         if why is not None:

@@ -119,7 +119,7 @@ def _check_command(checked: Checked, loc: Loc, table: CommandProcessor) -> Itera
 def _check_endpoint(
     checked: Checked, loc: Loc, table: OpenAIProcessor | VideoVectorProcessor
 ) -> Iterator[Finding]:
-    keys = table.given(("api_key_file", "api_key_env"))
+    keys = table.list_given(("api_key_file", "api_key_env"))
     sound = checked.sound((*loc, "api_key_file")) and checked.sound((*loc, "api_key_env"))
     if sound and len(keys) == 2:
         yield Finding(loc, "has both api_key_file and api_key_env", "one of api_key_file, api_key_env")

@@ -59,7 +59,7 @@ class Entry:
     resource_id: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def logged(self) -> dict[str, str]:
+    def to_log_fields(self) -> dict[str, str]:
         """Return the fields for the log."""
         return {
             "action": self.action,

@@ -28,7 +28,7 @@ class Usage:
     output_tokens: int = 0
     cost_usd: float | None = None
 
-    def bounded(self) -> Usage:
+    def clamp(self) -> Usage:
         """Return it within countable bounds, whatever a program or an endpoint reports.
 
         No figure is negative or so large that sums overflow; a cost that is not a number is unknown.

@@ -35,7 +35,7 @@ class Used:
     in_minute: int = 0
     in_hour: int = 0
 
-    def seen(self, now: float) -> Used:
+    def count_at(self, now: float) -> Used:
         """Return the part that counts at `now`."""
         same_minute = _ends_at(self.at, _MINUTE_SECONDS) == _ends_at(now, _MINUTE_SECONDS)
         same_hour = _ends_at(self.at, _HOUR_SECONDS) == _ends_at(now, _HOUR_SECONDS)
@@ -62,13 +62,13 @@ class Meter:
         self.limits = limits
         self._used: dict[str, Used] = {}
 
-    def used(self, key_id: str, now: float) -> Used:
+    def find_use(self, key_id: str, now: float) -> Used:
         """Return the use of the key at `now`."""
-        return self._used.get(key_id, Used(now)).seen(now)
+        return self._used.get(key_id, Used(now)).count_at(now)
 
     def take(self, key_id: str, now: float) -> int:
         """Count a request and return 0; if it is one too many, count nothing and return the seconds to wait."""
-        used = self.used(key_id, now)
+        used = self.find_use(key_id, now)
         if used.in_minute >= self.limits.per_minute or used.in_hour >= self.limits.per_hour:
             return max(1, math.ceil(used.reset_at(self.limits) - now))
         self._used[key_id] = replace(used, in_minute=used.in_minute + 1, in_hour=used.in_hour + 1)

@@ -34,7 +34,7 @@ async def apply_declarations(components: Components, config: Config) -> None:
     check_prompts(config, components.processors)
     await anyio.to_thread.run_sync(check_credentials, config)
     for entry in await components.database.write(_apply_all, config, components.box, load_admin_key(config)):
-        components.telemetry.emit("audit.recorded", **entry.logged())
+        components.telemetry.emit("audit.recorded", **entry.to_log_fields())
 
 
 def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:

@@ -71,7 +71,7 @@ async def plan_automations(
         try:
             async with Forecaster(config, Path(folder), media_seconds) as forecaster:
                 planner = _Planner(config, storages, box, objects, forecaster)
-                return [await planner.planned(*each) for each in config.automations.items()]
+                return [await planner.plan(*each) for each in config.automations.items()]
         finally:
             await storages.aclose()
 
@@ -94,7 +94,7 @@ class _Planner:
         self._objects = objects
         self._counted: dict[tuple[object, ...], Size] = {}
 
-    async def planned(self, name: str, automation: Automation) -> Planned:
+    async def plan(self, name: str, automation: Automation) -> Planned:
         """Return the plan of one automation; a problem becomes its `error`."""
         connector = self._config.connectors[automation.connector]
         learnt_by = _learning_of(connector)

@@ -109,14 +109,14 @@ def is_file(path: Path) -> bool:
 def _check_with(check: Callable[[str], object], allowed: str = "") -> AfterValidator:
     """Return a field's check that applies a check of the core."""
 
-    def checked(text: str) -> str:
+    def check_text(text: str) -> str:
         try:
             check(text)
         except VvwatchError as error:
             raise refuse(error.message, allowed, error.hint) from error
         return text
 
-    return AfterValidator(checked)
+    return AfterValidator(check_text)
 
 
 def match_pattern(
@@ -129,12 +129,12 @@ def match_pattern(
     """Return a field's check against a whole pattern, and another check. `mistaken` maps typical mix-ups to hints."""
     wanted = re.compile(pattern, re.ASCII)
 
-    def checked(text: str) -> str:
+    def check_text(text: str) -> str:
         if not (wanted.fullmatch(text) and also(text)):
             raise refuse(what, allowed, next((hint for sign, hint in mistaken.items() if sign in text), ""))
         return text
 
-    return AfterValidator(checked)
+    return AfterValidator(check_text)
 
 
 def _check_listen(text: str) -> str:

@@ -49,10 +49,10 @@ class _Substitution:
         if isinstance(value, list):
             return [self.walk(item, (*loc, position)) for position, item in enumerate(value)]
         if isinstance(value, str) and _PLACE.search(value):
-            return Substituted(_PLACE.sub(lambda match: self._filled(match, loc), value))
+            return Substituted(_PLACE.sub(lambda match: self._fill(match, loc), value))
         return value
 
-    def _filled(self, match: re.Match[str], loc: Loc) -> str:
+    def _fill(self, match: re.Match[str], loc: Loc) -> str:
         if match["dollar"]:
             return "$"
         if match["broken"]:

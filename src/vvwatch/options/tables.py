@@ -43,7 +43,7 @@ class Table(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _typed(cls, value: object, info: ValidationInfo) -> object:
+    def _convert_substituted(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, Substituted):
             return as_scalar(value, cls.model_fields[str(info.field_name)].annotation)
         return value
@@ -58,7 +58,7 @@ class Table(BaseModel):
         """Return a hint about the unknown key `stray`."""
         return did_you_mean(stray, cls.model_fields)
 
-    def given(self, keys: Iterable[str]) -> list[str]:
+    def list_given(self, keys: Iterable[str]) -> list[str]:
         """Return those of `keys` that the table has and that were given."""
         return [key for key in keys if getattr(self, key, None) is not None]
 

@@ -223,7 +223,7 @@ class SharedLimiter:
     def _leave(self, *, well: bool) -> None:
         self._in_flight.end(well=well)
         if self._share is not None:
-            self._share.left()
+            self._share.note_end()
         self.serve()
 
     def _has_slot(self) -> bool:
@@ -310,7 +310,7 @@ class _LeaseKeeper:
         self._peak = max(self._peak, self._limiter.load)
         self._work()
 
-    def left(self) -> None:
+    def note_end(self) -> None:
         """Note that a call ended: a slot that others wait for is returned at once."""
         if self._limiter.in_flight >= self._slots:
             self.nudge()

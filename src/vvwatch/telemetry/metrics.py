@@ -115,7 +115,7 @@ def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
 
     def update(metrics: Metrics, fields: Fields) -> None:
         amount = fields.get(by, 1) if by else 1
-        _labelled(metrics[name], labels, fixed, fields).inc(amount)
+        _find_child(metrics[name], labels, fixed, fields).inc(amount)
 
     return update
 
@@ -136,7 +136,7 @@ def set_gauge(name: str, *labels: str, value: float | None = None) -> Update:
     def update(metrics: Metrics, fields: Fields) -> None:
         number = fields.get(name) if value is None else value
         if number is not None:
-            _labelled(metrics[name], labels, {}, fields).set(number)
+            _find_child(metrics[name], labels, {}, fields).set(number)
 
     return update
 
@@ -146,7 +146,7 @@ def set_state(name: str, label: str, state: str) -> Update:
 
     def update(metrics: Metrics, fields: Fields) -> None:
         for each in _STATES:
-            _labelled(metrics[name], (label,), {"state": each}, fields).set(each == state)
+            _find_child(metrics[name], (label,), {"state": each}, fields).set(each == state)
 
     return update
 
@@ -156,7 +156,7 @@ def set_time(name: str, *labels: str, **only: object) -> Update:
 
     def update(metrics: Metrics, fields: Fields) -> None:
         if all(fields.get(field) == value for field, value in only.items()):
-            _labelled(metrics[name], labels, {}, fields).set_to_current_time()
+            _find_child(metrics[name], labels, {}, fields).set_to_current_time()
 
     return update
 
@@ -210,7 +210,7 @@ def _gauges_by(metrics: Metrics, label: str) -> Iterator[Any]:
     return (metrics[name] for name, (_, labels) in _GAUGES.items() if label in labels)
 
 
-def _labelled(metric: Any, labels: tuple[str, ...], fixed: Mapping[str, str], fields: Fields) -> Any:
+def _find_child(metric: Any, labels: tuple[str, ...], fixed: Mapping[str, str], fields: Fields) -> Any:
     """Return the metric's child for these labels; missing fields are `unknown`."""
     values = {**fixed, **{label: str(fields.get(label, "unknown")) for label in labels}}
     return metric.labels(**values) if values else metric

@@ -170,7 +170,7 @@ class Audit:
         """Log the committed entry."""
         entry: Entry | None = self._request.scope[RECORDED]
         if entry is not None:
-            self._context.telemetry.emit("audit.recorded", **entry.logged())
+            self._context.telemetry.emit("audit.recorded", **entry.to_log_fields())
 
 
 def report_link(request: Request, resource_id: str, expires_at: float) -> None:

@@ -126,7 +126,7 @@ def _count_request(request: Request, key_id: str, now: float) -> None:
     if meter is None:
         return
     seconds = meter.take(key_id, now)
-    used = meter.used(key_id, now)
+    used = meter.find_use(key_id, now)
     request.scope[HEADERS] = {
         "X-RateLimit-Limit": str(meter.limits.per_minute),
         "X-RateLimit-Remaining": str(used.remaining(meter.limits)),

@@ -55,7 +55,7 @@ async def refresh_rate_limits(request: Request, context: Context) -> RateLimits:
 
 
 def _to_category(meter: Meter, key_id: str, now: float) -> Category:
-    used, limits = meter.used(key_id, now), meter.limits
+    used, limits = meter.find_use(key_id, now), meter.limits
     return Category(
         minute_used=used.in_minute,
         minute_limit=limits.per_minute,

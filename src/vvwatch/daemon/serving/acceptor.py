@@ -83,7 +83,7 @@ class Acceptor:
         client.setblocking(False)
         connection.opening = task = self._loop.create_task(self._open(client, connection))
         self._opening.add(task)
-        task.add_done_callback(partial(self._opened, client, connection))
+        task.add_done_callback(partial(self._finish_handshake, client, connection))
 
     async def _open(self, client: socket.socket, connection: HttpConnection) -> None:
         seconds = None if self._tls is None else self._connections.timeouts.head_seconds
@@ -95,7 +95,9 @@ class Acceptor:
             ssl_shutdown_timeout=None if self._tls is None else _TLS_CLOSING_SECONDS,
         )
 
-    def _opened(self, client: socket.socket, connection: HttpConnection, task: asyncio.Task[Any]) -> None:
+    def _finish_handshake(
+        self, client: socket.socket, connection: HttpConnection, task: asyncio.Task[Any]
+    ) -> None:
         """Handle an opened connection or a failed handshake."""
         self._opening.discard(task)
         connection.opening = None

@@ -112,7 +112,7 @@ class Delegation:
 
     async def _note(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
-        await self._journal.note(self._state.noted())
+        await self._journal.note(self._state.to_fields())
 
     async def _import(self) -> None:
         """Import the item into the upstream unless it is there."""

@@ -32,7 +32,7 @@ class State:
     run_id: str | None = None
     is_settled: bool = False
 
-    def noted(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         """Return the state as JSON fields."""
         return asdict(self)
 

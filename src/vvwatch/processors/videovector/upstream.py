@@ -107,13 +107,13 @@ class Upstream:
             "import_mode_override": "all",  # which the SDK's own method does not know
         }
 
-        async def asked(sdk: AsyncVideoVector) -> ImportJob:
+        async def post_job(sdk: AsyncVideoVector) -> ImportJob:
             from videovector import ImportJob  # noqa: PLC0415
 
             response = await sdk._http.post("/import-jobs", json=body, idempotency_key=idempotency_key)  # noqa: SLF001
             return ImportJob.model_validate(response)
 
-        return await self._ask("to import an object", asked)
+        return await self._ask("to import an object", post_job)
 
     async def upload(self, file: IO[bytes], title: str, index_id: str, idempotency_key: str) -> ImportJob:
         """Send a file of any size; `file.name` becomes its name there."""
@@ -287,7 +287,7 @@ class Upstream:
         except Exception as error:
             if not _is_sdk_error(error):
                 raise
-            judged = self._judged(asked, seen, error)
+            judged = self._to_error(asked, seen, error)
             if not freely:
                 await self._tell(judged)
             raise judged from None
@@ -301,7 +301,7 @@ class Upstream:
         elif isinstance(judged, ProcessorUnavailable) and judged.retry_after_seconds:
             self._limiter.hold_back(judged.retry_after_seconds)
 
-    def _judged(self, asked: str, seen: Seen, error: Exception) -> Exception:
+    def _to_error(self, asked: str, seen: Seen, error: Exception) -> Exception:
         """Return the SDK's exception as one of our errors."""
         from pydantic import ValidationError  # noqa: PLC0415
 

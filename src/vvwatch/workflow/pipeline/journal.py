@@ -89,7 +89,7 @@ class ItemJournal:
 
     async def begin_call(self, intent: CallIntent) -> Call:
         """Store that a call is about to be made."""
-        intent = replace(intent, estimate=intent.estimate.bounded())
+        intent = replace(intent, estimate=intent.estimate.clamp())
         return await self._ledger.begin(CallStart(self._owner, intent))
 
     async def end_call(
@@ -109,7 +109,7 @@ class ItemJournal:
                 self._owner,
                 call,
                 status,
-                usage.bounded(),
+                usage.clamp(),
                 answer=answer,
                 error=error,
                 model=model,
