@@ -46,11 +46,11 @@ class _StepCounter:
         if len(self._known) >= _MOST_PAIRS:
             raise _TooMany
         self._known[pair] = 0  # a cycle is not walked twice
-        counted = 1 + sum(self.of(inner, part) for inner, part in self._applied(schema, value))
+        counted = 1 + sum(self.of(inner, part) for inner, part in self._list_applied(schema, value))
         self._known[pair] = counted
         return counted
 
-    def _applied(self, schema: Schema, value: Any) -> Iterator[tuple[Any, Any]]:
+    def _list_applied(self, schema: Schema, value: Any) -> Iterator[tuple[Any, Any]]:
         """Yield the schemas that this one applies, each with the value it applies to."""
         reference = get_reference(schema)
         if reference is not None:

@@ -132,7 +132,7 @@ class SharedLimiter:
     def drain(self) -> None:
         """Let no further call begin; those in flight may end."""
         self._is_closing = True
-        for caller in self._dismissed():
+        for caller in self._take_callers():
             caller.turn.set_exception(_closing_error())
 
     async def aclose(self) -> None:
@@ -145,12 +145,12 @@ class SharedLimiter:
     def stop(self, paused: ProcessorPaused) -> None:
         """Send all waiting callers away: the processor is paused."""
         self._paused = paused
-        for caller in self._dismissed():
+        for caller in self._take_callers():
             caller.turn.set_exception(ProcessorPaused(paused.message, paused.hint, paused.until))
 
     def fail(self, error: Exception) -> None:
         """Send all waiting callers away: this error is not theirs, and may not pass."""
-        for caller in self._dismissed():
+        for caller in self._take_callers():
             caller.turn.set_exception(error)
 
     def take_over(self, lease: Lease, *, ahead_seconds: float) -> None:
@@ -236,7 +236,7 @@ class SharedLimiter:
     def _hold_until(self, moment: float) -> None:
         self._held_until = max(self._held_until, moment)
         if self._patience() > _LONGEST_WAIT_SECONDS:
-            for caller in self._dismissed():
+            for caller in self._take_callers():
                 caller.turn.set_exception(self._away())
 
     def _patience(self) -> float:
@@ -248,7 +248,7 @@ class SharedLimiter:
             f"the endpoint asked for {seconds:.0f} s of patience", "it is tried again automatically", seconds
         )
 
-    def _dismissed(self) -> list[_Caller]:
+    def _take_callers(self) -> list[_Caller]:
         callers = [caller for caller in self._callers if not caller.turn.done()]
         self._callers.clear()
         return callers

@@ -224,7 +224,7 @@ async def slow(request: Request, once: Idempotent) -> Response:
         await request.app.state.gate()
         return made.model_copy(update={"description": "done"})
 
-    return await once.followed(lambda tx: to_response(catalog.create_index(tx, "films")), then)
+    return await once.run_both(lambda tx: to_response(catalog.create_index(tx, "films")), then)
 
 
 @pytest.fixture

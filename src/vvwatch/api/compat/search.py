@@ -154,7 +154,7 @@ async def _filter_page(
     await context.database.read(
         search_queries.require_scope, search_queries.SearchScope(tuple(named), scope.run_ids)
     )
-    wanted = _Search(tuple(condition.meant() for condition in body.conditions), "segment", scope)
+    wanted = _Search(tuple(condition.to_condition() for condition in body.conditions), "segment", scope)
     found = await _fill_page(context, wanted, _to_position(_decode_cursor(body.cursor)), body.page_size)
     cursor = None if found.place is None else _encode_cursor(list(found.place))
     return FilterPage(
@@ -199,7 +199,7 @@ async def _search_page(
 ) -> SearchPage:
     """Return the page after `after`; earlier pages showed `before` results."""
     scope = await context.database.read(_find_scope, body)
-    conditions = tuple(condition.meant() for condition in body.filters or ())
+    conditions = tuple(condition.to_condition() for condition in body.filters or ())
     limit = min(body.limit, _WINDOW - before)
     found = await _fill_page(context, _Search(conditions, body.result_level, scope), after, limit)
     count = before + len(found.results)

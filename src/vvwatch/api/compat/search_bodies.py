@@ -32,7 +32,7 @@ class FilterCondition(Body):
     def _possible(self) -> FilterCondition:
         try:
             too_long = len(json.dumps(self.value, allow_nan=False)) > _LONGEST_VALUE
-            self.meant()
+            self.to_condition()
         except InvalidInput as error:
             raise PydanticCustomError(
                 "condition", "{said}", {"said": error.message, "hint": error.hint}
@@ -43,7 +43,7 @@ class FilterCondition(Body):
             raise PydanticCustomError("condition", "the value is too long")
         return self
 
-    def meant(self) -> Condition:
+    def to_condition(self) -> Condition:
         """Return the condition. Raises InvalidInput."""
         return check_condition(self.field, self.operator, self.type, self.value)
 

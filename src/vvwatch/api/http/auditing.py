@@ -149,7 +149,7 @@ class Audit:
         """Return `effect` with its entry, for callers that run the transaction themselves and then call `report`."""
         action = ACTIONS[self._request.scope["route"].scope_name]
 
-        def recorded(tx: Tx) -> T:
+        def act_and_record(tx: Tx) -> T:
             made = effect(tx)
             found = self._id(action, made) if id_of is None else id_of(made)
             self._request.scope[RECORDED] = None
@@ -160,7 +160,7 @@ class Audit:
             self._request.scope[RECORDED] = entry
             return made
 
-        return recorded
+        return act_and_record
 
     def _id(self, action: Action, made: object) -> str:
         named = self._request.path_params.get(action.id_field)

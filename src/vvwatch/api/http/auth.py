@@ -51,14 +51,14 @@ class ScopedRoute(APIRoute):
         handle = super().get_route_handler()
         takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
 
-        async def guarded(request: Request) -> Response:
+        async def check_and_handle(request: Request) -> Response:
             if self.needed is not None and not await self._has_token(request):
                 await authorize(request, self.needed, counted=self.counted)
             if takes_json:
                 await check_values(request)
             return await handle(request)
 
-        return guarded
+        return check_and_handle
 
     async def _has_token(self, request: Request) -> bool:
         """Return whether the request has no key but a token for this resource."""

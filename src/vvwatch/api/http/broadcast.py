@@ -45,7 +45,7 @@ class Broadcast:
         self._moved.give()
 
     @contextmanager
-    def heard(self, database: Database, key_id: str) -> Iterator[None]:
+    def register_listener(self, database: Database, key_id: str) -> Iterator[None]:
         """Register a listener for this API key. Raises ApiError (429) if the key has no stream left."""
         if self._listeners[key_id] >= self._most_per_key:
             raise ApiError(

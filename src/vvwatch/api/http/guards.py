@@ -45,7 +45,7 @@ class RequestIds:
         request_id = given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope[REQUEST_ID] = request_id
 
-        async def marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
@@ -53,7 +53,7 @@ class RequestIds:
                 _add_security_headers(headers.raw, scope)
             await send(message)
 
-        await self._app(scope, receive, marked)
+        await self._app(scope, receive, send_with_headers)
 
 
 def _add_security_headers(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
@@ -87,13 +87,13 @@ class Failures:
         """Serve one request."""
         begun = False
 
-        async def noted(message: Message) -> None:
+        async def note_and_send(message: Message) -> None:
             nonlocal begun
             begun = True
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, note_and_send)
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
@@ -135,7 +135,7 @@ class OwnHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer 403."""
-        refused = self._refused(scope) if scope["type"] == "http" else None
+        refused = self._find_refusal(scope) if scope["type"] == "http" else None
         if refused is None:
             await self._app(scope, receive, send)
         else:
@@ -143,7 +143,7 @@ class OwnHost:
             reason = Reason.HOST if refused.code == _FOREIGN_HOST else Reason.ORIGIN
             await error_response(request, note_refusal(request, reason, refused))(scope, receive, send)
 
-    def _refused(self, scope: Scope) -> ApiError | None:
+    def _find_refusal(self, scope: Scope) -> ApiError | None:
         if scope["path"] in PROBES:
             return None
         headers = Headers(scope=scope)
@@ -185,7 +185,7 @@ class BoundedBody:
             return
         taken = 0
 
-        async def counted() -> Message:
+        async def receive_and_count() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
@@ -193,7 +193,7 @@ class BoundedBody:
                 raise HTTPException(413, hint)
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, receive_and_count, send)
 
 
 def host_name(host: str) -> str:

@@ -85,7 +85,7 @@ class Once:
             tell(made)
         return _to_response(given)
 
-    async def followed(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
+    async def run_both(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
         """Run `effect`, then `then` after the commit, and keep the result of `then` as the response.
 
         If the process dies in between, the result of `effect` is the response from then on. Raises ApiError while
@@ -101,7 +101,7 @@ class Once:
                 given = await self._database.write(idempotency.store_answer, self._box, claim, final)
         return _to_response(given, replayed=made is None)
 
-    async def given(self) -> Response | None:
+    async def find_earlier_response(self) -> Response | None:
         """Return the earlier response, for routes that call others first; None if this key is new."""
         claim = await self.claim()
         found = (

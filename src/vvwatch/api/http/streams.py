@@ -46,11 +46,11 @@ class StreamedFile(StreamingResponse):
 def with_timeout(send: Send, seconds: float) -> Send:
     """Return `send` with a timeout: it raises TimeoutError when the client reads nothing for that long."""
 
-    async def sent(message: Message) -> None:
+    async def send_in_time(message: Message) -> None:
         with anyio.fail_after(seconds):
             await send(message)
 
-    return sent
+    return send_in_time
 
 
 async def _send_chunks(chunks: AsyncIterator[bytes], send: Send) -> bool:

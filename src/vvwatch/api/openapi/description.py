@@ -69,12 +69,12 @@ def _rename_schemas(document: Document) -> Document:
     """Give the schemas readable names."""
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
 
-    def renamed(value: Document) -> Document:
+    def rename_reference(value: Document) -> Document:
         if "$ref" not in value:
             return value
         return {"$ref": REFERENCE + names[value["$ref"].removeprefix(REFERENCE)]}
 
-    found: Document = json.loads(json.dumps(document), object_hook=renamed)
+    found: Document = json.loads(json.dumps(document), object_hook=rename_reference)
     schemas = found["components"]["schemas"]
     found["components"]["schemas"] = {names[name]: schema for name, schema in schemas.items()}
     for name in filter(_CHANGES.search, found["components"]["schemas"]):
@@ -182,7 +182,7 @@ class _Description:
         reference = schema.get("$ref", "")
         if reference:
             name = reference.removeprefix(REFERENCE)
-            self._components["examples"].setdefault(name, {"value": self._examples.named(name)})
+            self._components["examples"].setdefault(name, {"value": self._examples.make_named(name)})
             media["examples"] = {name: {"$ref": f"#/components/examples/{name}"}}
         else:
             media["example"] = self._examples.of(schema)

@@ -113,12 +113,12 @@ class Examples:
         if found is not _NONE:
             return found
         if reference := schema.get("$ref"):
-            return self.named(reference.removeprefix(REFERENCE), name)
+            return self.make_named(reference.removeprefix(REFERENCE), name)
         if options := schema.get("anyOf") or schema.get("oneOf"):
             return self._of_options(options, name, owner)
-        return self._made(schema, name, owner)
+        return self._make(schema, name, owner)
 
-    def named(self, component: str, name: str = "") -> Any:
+    def make_named(self, component: str, name: str = "") -> Any:
         """Return an example of a named schema, which describes the field `name`."""
         schema = self._schemas[component]
         if component in WHOLE:
@@ -132,7 +132,7 @@ class Examples:
         is_guess = real[0].get("type") in _GUESSED or example == UNKNOWN or name.endswith(NULL_ENDINGS)
         return None if is_guess and len(real) < len(options) else example
 
-    def _made(self, schema: Schema, name: str, owner: str) -> Any:
+    def _make(self, schema: Schema, name: str, owner: str) -> Any:
         kind = schema.get("type")
         if kind == "object":
             return self._object(schema, owner)

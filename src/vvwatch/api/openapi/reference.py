@@ -109,12 +109,12 @@ class _Page:
         head = f'<b class="{method}">{method.upper()}</b><code>{escape(path)}</code> {escape(operation["summary"])}'
         yield f'<details><summary>{head}{shown}</summary><div id="{escape(operation["operationId"])}">'
         yield _paragraphs(operation["description"])
-        yield from self._parameters(map(self._resolved, operation.get("parameters", ())))
+        yield from self._parameters(map(self._resolve, operation.get("parameters", ())))
         if body := operation.get("requestBody"):
             yield from self._content("Body", body["content"])
         yield "<h3>Answers</h3><table>"
         for status, response in operation["responses"].items():
-            yield self._row(status, self._resolved(response))
+            yield self._row(status, self._resolve(response))
         yield "</table>"
         for status, response in operation["responses"].items():
             if status < "400":
@@ -135,7 +135,7 @@ class _Page:
         for media_type, each in content.items():
             kind = self._kind(each.get("schema", {}))
             yield f"<h3>{title}</h3><p><code>{escape(media_type)}</code>: {kind}</p>"
-            examples = [self._resolved(example)["value"] for example in each.get("examples", {}).values()]
+            examples = [self._resolve(example)["value"] for example in each.get("examples", {}).values()]
             for example in examples or ([each["example"]] if "example" in each else []):
                 text = (
                     example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
@@ -179,7 +179,7 @@ class _Page:
         limits = [text.format(schema[name]) for name, text in _LIMITS.items() if name in schema]
         return ", ".join([kind, *limits])
 
-    def _resolved(self, value: Document) -> Document:
+    def _resolve(self, value: Document) -> Document:
         """Return what a reference points to."""
         reference = value.get("$ref")
         if reference is None:

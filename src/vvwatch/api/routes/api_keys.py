@@ -132,9 +132,9 @@ async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
     """Create a key with the same name, scopes and expiry, and revoke this one at once."""
     random = secrets.token_bytes(_RANDOM_BYTES)
 
-    def rotated(tx: Tx) -> RotatedApiKey:
+    def rotate_key(tx: Tx) -> RotatedApiKey:
         row, key = keys.rotate(tx, key_id, random)
         once.audit.details["new_key_id"] = row.id
         return RotatedApiKey(old_key_id=key_id, new_key=_to_new(row, tx.now, key))
 
-    return await once(rotated)
+    return await once(rotate_key)

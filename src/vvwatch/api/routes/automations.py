@@ -203,7 +203,7 @@ async def put_import_automation(
     dry_run: Annotated[bool, Query(description="change nothing; return what would be imported")] = False,
 ) -> ImportPreview | Response:
     """Create or replace the import automation of an index. It remembers what was imported before."""
-    if not dry_run and (given := await once.given()) is not None:
+    if not dry_run and (given := await once.find_earlier_response()) is not None:
         return given
     await _check_parts(context, index_id, body)
     spec = _to_spec(context, body)

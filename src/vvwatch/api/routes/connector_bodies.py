@@ -48,7 +48,7 @@ class _Changes(ConnectorBody):
     status: Literal["active", "disabled"] = Field(default_factory=lambda: "active")
     events: EventsBody | None = None
 
-    def given(self) -> dict[str, Any]:
+    def to_changes(self) -> dict[str, Any]:
         """Return the fields that were sent, except credentials."""
         return self.model_dump(include=self.model_fields_set - set(CREDENTIALS))
 

@@ -142,7 +142,7 @@ def _check_events(context: ApiContext, body: EventsBody | None, provider: str) -
 async def _create_connector(
     context: ApiContext, once: Once, spec: ConnectorSpec, credentials: str | None = None
 ) -> Response:
-    def made(tx: Tx) -> Connector:
+    def create(tx: Tx) -> Connector:
         sealed = None if credentials is None else sealing.seal(tx, context.box, credentials)
         return to_response(catalog.create_connector(tx, replace(spec, credentials=sealed)))
 
@@ -150,7 +150,7 @@ async def _create_connector(
         row = await context.database.read(catalog.get_connector, made.connector_id)
         return to_response(await _run_test(context, row))
 
-    return await once.followed(made, then)
+    return await once.run_both(create, then)
 
 
 async def _read_credentials(context: ApiContext, kind: str, body: NewCloudConnector) -> str:
@@ -263,7 +263,7 @@ def _apply_changes(
 ) -> tuple[frozenset[str], ConnectorRow]:
     """Change the row; return the changed columns and the row."""
     row = connector_changes.require_editable(tx, connector_id)
-    changes = body.given() | ({"events": events} if "events" in body.model_fields_set else {})
+    changes = body.to_changes() | ({"events": events} if "events" in body.model_fields_set else {})
     if "export_base_path" in changes:
         changes["export_base_path"] = changes["export_base_path"] or None
     if "scopes" in changes:

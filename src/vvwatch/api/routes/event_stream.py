@@ -88,7 +88,7 @@ class _EventStream(StreamingResponse):
         self._key_id = key_id
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        with self._broadcast.heard(self._database, self._key_id):
+        with self._broadcast.register_listener(self._database, self._key_id):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:

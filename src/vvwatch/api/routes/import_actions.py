@@ -73,7 +73,7 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
     every key that has a version in the index. Automations of the index do not import its files again. It waits up
     to a minute for files that are being written and then skips them.
     """
-    if (given := await once.given()) is not None:
+    if (given := await once.find_earlier_response()) is not None:
         return given
     connector = await context.database.read(one_time.require_usable, body.connector_id, body.index_id)
     check_prefix(await context.open_storage(connector), body.source_prefix)

@@ -52,7 +52,7 @@ class VideoBody(Body):
 )
 async def create_video(context: Context, once: Idempotent, body: VideoBody) -> Response:
     """Import one object of a connector into an index. It must exist and be a media file."""
-    if (given := await once.given()) is not None:
+    if (given := await once.find_earlier_response()) is not None:
         return given
     connector, key = await _locate(context, body)
     await context.database.read(one_time.require_usable, connector.id, body.index_id)

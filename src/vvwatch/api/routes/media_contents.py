@@ -58,9 +58,9 @@ async def get_content(
     found = await _Original.of(context, video_id)
     wanted = found.asked_for(request)
     if wanted is None:
-        return StreamedFile(found.opened(), found.row.size_bytes, found.headers)
+        return StreamedFile(found.open_bytes(), found.row.size_bytes, found.headers)
     headers = found.headers | {"Content-Range": wanted.content_range(found.row.size_bytes)}
-    return StreamedFile(found.opened(wanted.start, wanted.length), wanted.length, headers, 206)
+    return StreamedFile(found.open_bytes(wanted.start, wanted.length), wanted.length, headers, 206)
 
 
 class _Original:
@@ -109,7 +109,9 @@ class _Original:
             raise ApiError(416, "range_not_satisfiable", error.message, error.hint) from None
 
     @asynccontextmanager
-    async def opened(self, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open_bytes(
+        self, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the bytes like `Storage.stream`. Raises ApiError if they changed or are gone."""
         row = self.row
         with _translate_errors(row.id):

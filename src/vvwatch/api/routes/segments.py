@@ -90,7 +90,7 @@ class SegmentsBody(Body):
             raise PydanticCustomError("targets", "give either video_ids or targets")
         return self
 
-    def wanted(self) -> dict[tuple[str, str | None], None]:
+    def list_targets(self) -> dict[tuple[str, str | None], None]:
         """Return each target once, in the order of the request."""
         if self.targets is not None:
             return {(target.video_id, target.run_id): None for target in self.targets}
@@ -167,7 +167,7 @@ def _is_number(text: str) -> bool:
 @router.post("/videos/batch/segments", **require(Scope.READ))
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
     """Return the segments of several media items. Unknown ones are omitted."""
-    found = await context.database.read(segment_queries.list_many, body.wanted(), _MAX_TOGETHER + 1)
+    found = await context.database.read(segment_queries.list_many, body.list_targets(), _MAX_TOGETHER + 1)
     if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
         hint = "request fewer, or each one's /videos/{id}/segments, which has pages"
         raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)

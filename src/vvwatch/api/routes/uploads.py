@@ -142,7 +142,7 @@ async def upload_to_workflow(request: Request, context: Context, once: Idempoten
         async def then(made: WorkflowUpload) -> WorkflowUpload:
             return await _await_import(context, made)
 
-        return await once.of(upload.form.content()).followed(effect, then)
+        return await once.of(upload.form.content()).run_both(effect, then)
 
 
 async def _await_import(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:

@@ -250,12 +250,12 @@ async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> 
     Only this response shows it: repeating the same Idempotency-Key answers 409.
     """
 
-    def rotated(tx: Tx) -> NewSecret:
+    def replace_secret(tx: Tx) -> NewSecret:
         return NewSecret(
             webhook_id=webhook_id, new_secret=webhooks.rotate_secret(tx, context.box, webhook_id)
         )
 
-    return await once(rotated)
+    return await once(replace_secret)
 
 
 @router.post("/webhooks/{webhook_id}/test", response_model=Tested, **require(Scope.WRITE))
@@ -263,16 +263,16 @@ async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> R
     """Send a signed test event now and return the result. Works for paused webhooks too."""
     found: list[WebhookRow] = []
 
-    def looked(tx: Tx) -> Tested:
+    def find_webhook(tx: Tx) -> Tested:
         found.append(webhooks.get(tx, webhook_id))
         return Tested(success=False, status_code=None, error="the server stopped during the test")
 
-    async def sent(_: Tested) -> Tested:
+    async def send_test(_: Tested) -> Tested:
         reply = await context.test_webhook(found[-1])
         error = describe_failure(reply)
         return Tested(success=error is None, status_code=reply.status_code, error=error)
 
-    return await once.followed(looked, sent)
+    return await once.run_both(find_webhook, send_test)
 
 
 def _to_lower(value: object) -> object:

@@ -168,7 +168,7 @@ class ProgramClient:
             except MachineShortage as error:  # the program was not asked: that costs nothing
                 await self.end(item, Reply(call, reason=error.message))
                 raise
-            return await self._judged(item, call, outcome)
+            return await self._judge_outcome(item, call, outcome)
 
     async def _outcome(self, item: Item, fd: int, question: Question, call: Call, attempt: int) -> Outcome:
         await self._guard.start()
@@ -194,14 +194,14 @@ class ProgramClient:
             }
             return await self._runner.run(json.dumps(request).encode() + b"\n", folder, variables)
 
-    async def _judged(self, item: Item, call: Call, outcome: Outcome) -> Reply:
+    async def _judge_outcome(self, item: Item, call: Call, outcome: Outcome) -> Reply:
         words = self._program.words(outcome.stderr)
         if outcome.cut is not None:
             return make_reply(call, outcome, words, self._program)
         if outcome.status == Code.TRY_LATER:
             raise await self._later(item, call, outcome, words)
         if outcome.status in (Code.MISCONFIGURED, Code.NOT_EXECUTABLE, Code.NOT_FOUND):
-            raise await self._paused(item, call, outcome, words)
+            raise await self._pause(item, call, outcome, words)
         return await call_in_thread(len(outcome.stdout), make_reply, call, outcome, words, self._program)
 
     async def _later(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorUnavailable:
@@ -212,7 +212,7 @@ class ProgramClient:
         await self.end(item, Reply(call, reason=message))
         return ProcessorUnavailable(message, "it is called again automatically", seconds)
 
-    async def _paused(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorPaused:
+    async def _pause(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorPaused:
         message = f"the program {self._name!r} cannot run (exit status {outcome.status}){_join_words(words)}"
         hint = f"mend [processors.{self._name}] or the program, then: vvwatch processors resume {self._name}"
         error = ProcessorPaused(message, hint)

@@ -60,12 +60,12 @@ class SegmentCommand:
         async with item.open() as fd:
 
             @asynccontextmanager
-            async def opened() -> AsyncIterator[int]:
+            async def open_again() -> AsyncIterator[int]:
                 yield fd
 
             # The program may read the item at any time, so one descriptor serves the cutter and all requests.
             asker = _CommandAsker(self._client, fd)
-            shared = replace(item, open=opened)
+            shared = replace(item, open=open_again)
             return await process_by_segments(shared, self._cutter, self._wanted, asker, self._in_flight)
 
     async def examine(self) -> tuple[ProcessorError, ...]:

@@ -45,7 +45,7 @@ class Workers:
     async def run(self, request: bytes, folder: Path, variables: Mapping[str, str]) -> Outcome:  # noqa: ARG002
         """Return the outcome; as `Runner.run`, but the request itself holds what concerns it alone."""
         async with self._turns:
-            worker = await self._rested() or await self._started()
+            worker = await self._take_idle() or await self._start_worker()
             if isinstance(worker, Outcome):
                 return worker
             try:
@@ -69,7 +69,7 @@ class Workers:
                 for worker in idle:
                     tasks.start_soon(worker.dismiss)
 
-    async def _rested(self) -> _Worker | None:
+    async def _take_idle(self) -> _Worker | None:
         while self._idle:
             worker = self._idle.pop()
             if worker.is_alive:
@@ -77,7 +77,7 @@ class Workers:
             await worker.aclose()
         return None
 
-    async def _started(self) -> _Worker | Outcome:
+    async def _start_worker(self) -> _Worker | Outcome:
         await self._clock.sleep(max(0.0, self._not_before - self._clock.monotonic()))
         async with AsyncExitStack() as stack:
             folder = await stack.enter_async_context(private_folder(self._work_dir, self._mark))
@@ -175,7 +175,7 @@ class _Worker:
             received += len(line) + 1
             if received > self._program.stdout_bytes:
                 break
-            said = await call_in_thread(len(line), self._said, line)
+            said = await call_in_thread(len(line), self._parse_line, line)
             if said is not None:
                 return self._outcome(said, line, strays)
             strays += bool(line.strip())
@@ -195,7 +195,7 @@ class _Worker:
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line
 
-    def _said(self, line: bytes) -> dict[str, Any] | None:
+    def _parse_line(self, line: bytes) -> dict[str, Any] | None:
         try:
             said = parse_object(line, self._program.stdout_bytes)
         except ValueError:

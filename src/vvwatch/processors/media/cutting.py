@@ -90,7 +90,7 @@ class Extracts:
         async for line in self._talk.lines():
             said = asking.read_line(line, lambda _: None)
             if said is not None:
-                extract = asking.read_answer(self._understood, said)
+                extract = asking.read_answer(self._parse_extract, said)
                 await anyio.to_thread.run_sync(self._check_files, extract)
                 yield extract
         asking.check_ending(await self._talk.end(), self._limits, is_answered=not self._waiting)
@@ -100,7 +100,7 @@ class Extracts:
         await anyio.to_thread.run_sync(_remove_files, extract.files)
         await self._talk.tell(b"\n")
 
-    def _understood(self, said: Mapping[str, Any]) -> Extract:
+    def _parse_extract(self, said: Mapping[str, Any]) -> Extract:
         extract = asking.validate_strictly(_EXTRACT, said["extract"])
         ordinal, moments = extract["ordinal"], [float(moment) for moment in extract["frames"]]
         self._waiting.remove(ordinal)

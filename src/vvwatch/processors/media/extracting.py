@@ -63,7 +63,7 @@ def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -
         for start, end, ordinal in task.spans:
             moments, has_sound, missing = [], False, []
             if seen is not None:
-                moments = seen.written(start, end, ordinal)
+                moments = seen.write_pictures(start, end, ordinal)
                 missing += [] if moments else ["picture"]
                 seen.check_readable()
             if heard is not None and end > start:
@@ -98,7 +98,7 @@ class _PictureWriter:
         """Raise StorageUnavailable if the pictures ended because a disk or a network failed."""
         self._pictures.check_readable()
 
-    def written(self, start: float, end: float, ordinal: int) -> list[float]:
+    def write_pictures(self, start: float, end: float, ordinal: int) -> list[float]:
         """Write the pictures shown within [start, end), and return their times."""
         if read_heif_picture(self._medium.source) is not None and self._medium.media_type == "image":
             return [0.0] if self._write_photograph(ordinal) else []

@@ -35,7 +35,7 @@ class Chain(NamedTuple):
     source: FilterContext
     sink: FilterContext
 
-    def passed(self, frame: Any) -> Iterator[Any]:
+    def push(self, frame: Any) -> Iterator[Any]:
         """Push `frame`, or None for the end, and yield the available output."""
         self.source.push(frame)
         while True:

@@ -126,7 +126,7 @@ class OggPages:
 def read_ogg_pages(source: ByteSource) -> OggPages:
     """Walk the pages of `source` by their headers; the next page's number reveals a missing one."""
     walk = _OggWalk(source)
-    return walk.walked()
+    return walk.read_pages()
 
 
 class _OggWalk:
@@ -138,12 +138,12 @@ class _OggWalk:
         self._lasts: dict[int, int] = {}
         self._in_headers = True
 
-    def walked(self) -> OggPages:
+    def read_pages(self) -> OggPages:
         place = 0
         while place < self._source.size:
             page = self._source.at(place, _PAGE_HEADER + 255)
             if page[:4] != _CAPTURE or len(page) < _PAGE_HEADER:
-                place = self._resynced(place)
+                place = self._find_next_page(place)
                 continue
             lengths = page[_PAGE_HEADER : _PAGE_HEADER + page[26]]
             page = self._source.at(place, _PAGE_HEADER + len(lengths) + sum(lengths))
@@ -182,7 +182,7 @@ class _OggWalk:
         self._found.links.append(max(ends, default=None))
         self._numbers, self._clocks, self._lasts = {}, {}, {}
 
-    def _resynced(self, place: int) -> int:
+    def _find_next_page(self, place: int) -> int:
         """Return where the next page begins after foreign bytes at `place`; record the loss."""
         at = place + 1
         while (chunk := self._source.at(at, _SEARCHED_BYTES)) and _CAPTURE not in chunk:

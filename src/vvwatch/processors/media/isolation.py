@@ -123,7 +123,7 @@ class Conversation:
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield the lines of stdout until its end, or until a limit is passed."""
         pending: list[bytes] = []
-        while chunk := await self._heard():
+        while chunk := await self._receive():
             pending.append(chunk)
             if b"\n" in chunk:
                 *lines, rest = b"".join(pending).split(b"\n")
@@ -178,7 +178,7 @@ class Conversation:
         self._cut = self._cut or cut
         signal_group(self._process, signal.SIGKILL)
 
-    async def _heard(self) -> bytes:
+    async def _receive(self) -> bytes:
         """Return the next output; empty at the end of stdout and when a limit was passed."""
         chunk, began = b"", anyio.current_time()
         with anyio.move_on_after(min(self._patience, self._limits.silent_seconds)) as waiting:

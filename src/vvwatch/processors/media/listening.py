@@ -45,7 +45,7 @@ class SoundReader:
         samples = _SampleBuffer(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE))
         self._context.flush_buffers()
         for packet in self._packets(start - _LEAD_SECONDS, end):
-            for frame in self._decoded(packet):
+            for frame in self._decode(packet):
                 samples.add(frame, self._seconds(frame))
         return samples.finish()
 
@@ -55,13 +55,13 @@ class SoundReader:
 
     def _packets(self, start: float, end: float) -> Iterator[Packet[Any]]:
         """Yield the packets from the first heard at `start` or later to the last before `end`."""
-        for stamped in self._stamped(start):
+        for stamped in self._read_packets(start):
             if stamped.at >= end:
                 return
             if stamped.at >= start:
                 yield stamped.packet
 
-    def _stamped(self, start: float) -> Iterator[Stamped]:
+    def _read_packets(self, start: float) -> Iterator[Stamped]:
         """Yield recently read packets and then the following; keep those that the next stretch may begin with."""
         if self._place.leap(start):
             self._recent.clear()
@@ -72,7 +72,7 @@ class SoundReader:
                 self._recent.popleft()
             yield stamped
 
-    def _decoded(self, packet: Packet[Any]) -> list[AudioFrame]:
+    def _decode(self, packet: Packet[Any]) -> list[AudioFrame]:
         try:
             frames: list[AudioFrame] = self._context.decode(packet)
         except MemoryError:

@@ -57,10 +57,10 @@ class PictureReader:
         """
         seconds += _ROUNDING_SECONDS
         self._read_up_to(seconds)
-        wanted = self._wanted(seconds)
+        wanted = self._find_appearance(seconds)
         if wanted is None or wanted >= until:
             return None
-        return self._decoded(wanted, until)
+        return self._decode_until(wanted, until)
 
     def check_readable(self) -> None:
         """Raise StorageUnavailable if the pictures ended because a disk or a network failed."""
@@ -105,7 +105,7 @@ class PictureReader:
         self._back_bytes -= stamped.packet.size
         return stamped
 
-    def _wanted(self, seconds: float) -> float | None:
+    def _find_appearance(self, seconds: float) -> float | None:
         """Return when the picture shown at `seconds`, or the first one, appears; None after the last."""
         if self._place.ended and seconds >= self._end + _LASTING_SECONDS:
             return None
@@ -115,7 +115,7 @@ class PictureReader:
             known.add(self._last.at)
         return max((at for at in known if at <= seconds), default=min(known, default=None))
 
-    def _decoded(self, wanted: float, until: float) -> ShownPicture | None:
+    def _decode_until(self, wanted: float, until: float) -> ShownPicture | None:
         """Decode up to the picture at `wanted`, or the first intact one after it."""
         if self._last is not None and self._last.at >= wanted:
             return self._last

@@ -62,7 +62,7 @@ class TrackReader:
             return stamped
         for packet in self._packets:
             if packet.size and packet.stream.index == self.stream.index:
-                return self._stamped(packet)
+                return self._stamp(packet)
         self.ended = True
         return None
 
@@ -84,7 +84,7 @@ class TrackReader:
             check_readable(self._medium.source, self._reader.place)
             self._checked = self._reader.place
 
-    def _stamped(self, packet: Packet[Any]) -> Stamped:
+    def _stamp(self, packet: Packet[Any]) -> Stamped:
         stamp = packet.dts if packet.pts is None else packet.pts
         at = self._reached if stamp is None else self.seconds(stamp)
         self._reached = at if packet.dts is None else self.seconds(packet.dts)

@@ -180,7 +180,7 @@ class Track:
 
     def _push(self, frame: Any) -> None:
         if self._chain is not None:
-            for passed in self._chain.passed(frame):
+            for passed in self._chain.push(frame):
                 self._see(passed)
 
     def _time(self, frame: Any) -> float:

@@ -34,7 +34,7 @@ class ModelInputs:
             if is_given and at is not None and error and self._monotonic() - at < _FORGET_AFTER_SECONDS:
                 raise error
 
-    def refused(self, trouble: Trouble, model: str) -> ProcessorRefused:
+    def note_refusal(self, trouble: Trouble, model: str) -> ProcessorRefused:
         """Remember that pictures or sound were refused, and return the error."""
         if trouble.kind is Kind.PICTURES:
             what, hint = (
@@ -75,7 +75,7 @@ class ItemAsker:
         if plan.probe is not None and plan.probe.media_type == "audio" and not table.send_audio:
             raise no_sound_error(item)
         if table.frames_per_segment and not extract.frames and extract.sound is None:
-            return await self._failed(
+            return await self._keep_failure(
                 item, extract.ordinal, span, "there is nothing of it to show to a model"
             )
         self._senses.check(pictures=bool(extract.frames), sound=extract.sound is not None)
@@ -83,8 +83,8 @@ class ItemAsker:
             outcome = await self._outcome(item, plan, extract, span)
         except Trouble as trouble:
             if trouble.kind is not Kind.CONTEXT:
-                raise self._senses.refused(trouble, self._caller.model) from None
-            return await self._failed(item, extract.ordinal, span, trouble.message)
+                raise self._senses.note_refusal(trouble, self._caller.model) from None
+            return await self._keep_failure(item, extract.ordinal, span, trouble.message)
         return to_segment(outcome, span)
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
@@ -118,7 +118,7 @@ class ItemAsker:
             span=(extract.start_time, extract.end_time),
         )
 
-    async def _failed(self, item: Item, ordinal: int, span: SegmentSpan, error: str) -> Segment:
+    async def _keep_failure(self, item: Item, ordinal: int, span: SegmentSpan, error: str) -> Segment:
         segment = to_segment(Outcome(None, "", error), span)
         await item.journal.keep_segment(ordinal, segment)
         return segment

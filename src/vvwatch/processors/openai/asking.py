@@ -54,7 +54,7 @@ class Conversation:
         while True:
             said = await self._caller.ask(question)
             if isinstance(said, Failed):
-                return await self._failed(said, question, span, text)
+                return await self._handle_failure(said, question, span, text)
             text = said.reply.text
             outcome = await call_in_thread(len(text), _to_outcome, said.reply, question.shape)
             mean = _describe_problem(said.reply, outcome)
@@ -65,7 +65,9 @@ class Conversation:
             await self._caller.keep(said)
             question = _ask_again(question, said.reply, outcome, mean)
 
-    async def _failed(self, said: Failed, question: Question, span: SegmentSpan | None, text: str) -> Outcome:
+    async def _handle_failure(
+        self, said: Failed, question: Question, span: SegmentSpan | None, text: str
+    ) -> Outcome:
         if said.trouble.kind in {Kind.CONTEXT, Kind.PICTURES, Kind.SOUND}:
             await self._caller.end(said.call, said.trouble)
             raise said.trouble

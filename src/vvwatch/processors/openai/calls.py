@@ -86,7 +86,7 @@ class _LostTries:
     estimate: Usage
     is_paid: bool = False
 
-    def counted(self, trouble: Trouble) -> Trouble:
+    def add_cost(self, trouble: Trouble) -> Trouble:
         """Return the trouble with its possible cost, or that of an earlier try."""
         trouble.is_paid = self.is_paid = self.is_paid or trouble.is_paid
         if trouble.is_paid:
@@ -148,7 +148,7 @@ class Caller:
                 answered.call,
                 CallStatus.COMPLETED,
                 answered.usage,
-                answer=reply.recorded(),
+                answer=reply.to_record(),
                 error=None if reply.is_counted else _UNCOUNTED,
                 model=reply.model,
                 segment=segment,
@@ -187,7 +187,7 @@ class Caller:
 
     def _steps_down(self, shape: Shape, rung: Rung, body: Mapping[str, Any], trouble: Trouble) -> bool:
         if trouble.kind is Kind.FORMAT:
-            return shape.refused(rung)
+            return shape.step_down(rung)
         return self.dialect.learn(trouble, body)
 
     async def _exchange(
@@ -199,15 +199,15 @@ class Caller:
         lost = _LostTries(intent.estimate)
         while True:
             try:
-                return await self._sent(call, body, intent, tokens, begun_at)
+                return await self._send_in_turn(call, body, intent, tokens, begun_at)
             except VvwatchError as error:  # there was no turn for it
-                await self.end(call, lost.counted(Trouble(Kind.AWAY, f"not sent: {error.message}")))
+                await self.end(call, lost.add_cost(Trouble(Kind.AWAY, f"not sent: {error.message}")))
                 raise
             except Trouble as trouble:
                 troubles.append(trouble.kind)
-                await self._wait_out(call, lost.counted(trouble), troubles)
+                await self._wait_out(call, lost.add_cost(trouble), troubles)
 
-    async def _sent(
+    async def _send_in_turn(
         self, call: Call, body: Mapping[str, Any], intent: CallIntent, tokens: int, asked_at: float
     ) -> Reply:
         """Wait for a turn, and send.
@@ -227,7 +227,7 @@ class Caller:
     async def _wait_out(self, call: Call, trouble: Trouble, troubles: Sequence[Kind]) -> None:
         """Return when it is time to try again; raise if that is too late. `troubles` are those so far."""
         if trouble.kind in _MENDS:
-            raise await self._paused(call, trouble)
+            raise await self._pause(call, trouble)
         tries = _TRIES.get(trouble.kind)
         is_enough = tries is not None and (
             troubles.count(trouble.kind) >= tries or len(troubles) >= _MOST_TRIES
@@ -252,7 +252,7 @@ class Caller:
             sample=self._sample(),
         )
 
-    async def _paused(self, call: Call, trouble: Trouble) -> ProcessorPaused:
+    async def _pause(self, call: Call, trouble: Trouble) -> ProcessorPaused:
         error = ProcessorPaused(trouble.message, _MENDS[trouble.kind])
         await self.end(call, trouble)
         await self._limiter.pause(error)

@@ -36,7 +36,7 @@ class Shape:
         self.rung = Rung.TEXT
         self.rung = next(rung for rung in Rung if self._is_possible(rung))
 
-    def refused(self, rung: Rung) -> bool:
+    def step_down(self, rung: Rung) -> bool:
         """Step down from a refused rung, unless another call already did; return False if there is none below."""
         if rung is Rung.TEXT:
             return False

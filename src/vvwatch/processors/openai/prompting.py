@@ -120,11 +120,11 @@ def encode_body(request: Mapping[str, Any]) -> bytes:
     """Return the request as JSON, blobs included. Equal requests give equal bytes."""
     blobs: list[bytes] = []
 
-    def lifted(value: Any) -> str:
+    def lift(value: Any) -> str:
         if not isinstance(value, Blob):
             raise TypeError(type(value))
         blobs.append(value.text)
         return _MARK
 
-    first, *others = json.dumps(request, separators=(",", ":"), default=lifted).encode().split(_MARK.encode())
+    first, *others = json.dumps(request, separators=(",", ":"), default=lift).encode().split(_MARK.encode())
     return b"".join([first, *(piece for pair in zip(blobs, others, strict=True) for piece in pair)])

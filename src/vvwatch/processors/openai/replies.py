@@ -39,7 +39,7 @@ class Reply:
         """Return whether the endpoint reports the tokens used."""
         return self.input_tokens is not None and self.output_tokens is not None
 
-    def recorded(self) -> str:
+    def to_record(self) -> str:
         """Return the reply as the journal stores it."""
         return json.dumps([self.text, self.finish, self.refusal, self.model], ensure_ascii=False)
 

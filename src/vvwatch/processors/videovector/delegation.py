@@ -57,20 +57,20 @@ class Delegation:
 
     async def result(self) -> ProcessingResult:
         """Continue from the recorded state to the end. Raises as `Processor.process`."""
-        self._state = await self._resumed()
+        self._state = await self._resume_state()
         try:
             await self._import()
             await self._ask()
             await self._run_ended()
             results = self._results()
-            return await results.kept(await results.retried(await results.found()))
+            return await results.store_segments(await results.retry_failures(await results.found()))
         except (RunStopped, Overdue):
             await self._call_off()
             raise
 
     async def result_of_retry(self, ordinal: int) -> ProcessingResult:
         """Let the upstream process one segment again, and return the item with its new result."""
-        self._state = await self._resumed()
+        self._state = await self._resume_state()
         if self._state.run_id is None:
             raise ProcessorRefused(
                 f"nothing is known of a run of {self._upstream.name}", "retry the item as a whole"
@@ -92,7 +92,7 @@ class Delegation:
     def _results(self) -> RunResults:
         return RunResults(self._item, self._service, self._state, self._model or self._service.name)
 
-    async def _resumed(self) -> State:
+    async def _resume_state(self) -> State:
         """Return the recorded state. A retry of the item reuses what is still good, so nothing is paid twice."""
         item, now = self._item, self._service.clock.now()
         noted = read_state(await self._journal.noted())
@@ -164,7 +164,7 @@ class Delegation:
         request = self._request(prompt_id)
         try:
             if state.estimated_mt is None:
-                await self._note(prompt_id=prompt_id, estimated_mt=await self._estimated(request))
+                await self._note(prompt_id=prompt_id, estimated_mt=await self._estimate_cost(request))
             estimate = Usage(cost_usd=self._terms.cost_of(self._state.estimate))
             self._intent = CallIntent(WHOLE, PURPOSE, 0, self._model or self._service.name, estimate)
             self._call = call = await self._journal.begin_call(self._intent)
@@ -180,13 +180,13 @@ class Delegation:
     async def _run_begun(self, request: Mapping[str, Any], key: str) -> str:
         """Return the id of the run. Find a run that was requested but not recorded before a crash."""
         if self._state.is_asked:
-            known = await self._adopted()
+            known = await self._adopt_run()
             if known is not None:
                 return known
         await self._note(is_asked=True)
         return await self._upstream.execute(request, key)
 
-    async def _adopted(self) -> str | None:
+    async def _adopt_run(self) -> str | None:
         try:
             runs = await self._upstream.runs_of(self._state.parts[0].media_id)
         except Lost:
@@ -209,7 +209,7 @@ class Delegation:
             "enable_image_embedding": settings.enable_image_embedding,
         }
 
-    async def _estimated(self, request: Mapping[str, Any]) -> float:
+    async def _estimate_cost(self, request: Mapping[str, Any]) -> float:
         """Return the upstream's own estimate; -1 if it makes none. Raises ProcessorUnavailable without balance."""
         try:
             estimate = await self._upstream.estimate(request)

@@ -81,7 +81,7 @@ class Prompts:
         digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:_DIGITS]
         async with self._looking:
             if digest not in self._known:
-                self._known[digest] = await self._found(digest, said) or await self._made(
+                self._known[digest] = await self._found(digest, said) or await self._make_prompt(
                     digest, said, run_id
                 )
             return self._known[digest]
@@ -104,7 +104,7 @@ class Prompts:
                 return self._upstream.checked_id(each.prompt_id, "for its prompts")
         return None
 
-    async def _made(self, digest: str, said: Mapping[str, Any], run_id: str) -> str:
+    async def _make_prompt(self, digest: str, said: Mapping[str, Any], run_id: str) -> str:
         about = "Made by vvwatch, which finds it by its name and asks what it says."
         fields = {"name": _prompt_name(digest), "description": about, **said}
         key = f"vvwatch:{run_id}:prompt:{digest}:{self._gone.get(digest, 'first')}"  # an old key creates nothing new

@@ -48,7 +48,7 @@ class Failure:
     code: str
     retry_after_seconds: float | None = None
 
-    def judged(self) -> VvwatchError:
+    def to_error(self) -> VvwatchError:
         """Return the failure as one of our errors."""
         status = self.seen.status
         if status is None:
@@ -56,11 +56,11 @@ class Failure:
                 f"does not answer the request {self.asked}: {self._said}", "it is called again automatically"
             )
         if self.seen.fault:
-            return self._refused(f"answers the request {self.asked} {self.seen.fault}")
+            return self._to_refusal(f"answers the request {self.asked} {self.seen.fault}")
         if self._is_passing(status):
             said = f"answers the request {self.asked} with HTTP {status}: {self._said}"
             return self._away(said, "it is called again automatically")
-        return self._unreadable(status) if status < 400 else self._denied(status)
+        return self._unreadable(status) if status < 400 else self._to_denial(status)
 
     @property
     def _said(self) -> str:
@@ -84,12 +84,12 @@ class Failure:
             "base_url must be the address of the API, e.g. https://host/api/v2",
         )
 
-    def _denied(self, status: int) -> VvwatchError:
+    def _to_denial(self, status: int) -> VvwatchError:
         if status in {401, 402, 403}:
             return self._locked_out(status)
         if status == 404:
-            return self._lost()
-        return self._refused(f"refuses the request {self.asked} (HTTP {status}): {self._said}")
+            return self._to_loss()
+        return self._to_refusal(f"refuses the request {self.asked} (HTTP {status}): {self._said}")
 
     def _locked_out(self, status: int) -> VvwatchError:
         if status == 403 and not self.code:
@@ -98,25 +98,25 @@ class Failure:
                 "look at what stands before it",
             )
         if status == 402:
-            return self._paused(f"wants to be paid first: {self._said}", "add to its balance")
+            return self._to_pause(f"wants to be paid first: {self._said}", "add to its balance")
         hint = "put a key with the scope `write` into api_key_file or api_key_env, then resume the processor"
-        return self._paused(f"refuses the API key (HTTP {status}): {self._said}", hint)
+        return self._to_pause(f"refuses the API key (HTTP {status}): {self._said}", hint)
 
-    def _lost(self) -> VvwatchError:
+    def _to_loss(self) -> VvwatchError:
         found = _NOT_FOUND.fullmatch(self.code)
         resource = found[1] if found else ""
         said = f"answers the request {self.asked} with HTTP 404: {self._said}"
         if resource in _PLACES:
-            return self._paused(said, _PLACES[resource])
+            return self._to_pause(said, _PLACES[resource])
         return Lost(f"{self.upstream} {said}", resource=resource)
 
     def _away(self, said: str, hint: str) -> ProcessorUnavailable:
         return ProcessorUnavailable(f"{self.upstream} {said}", hint, self.retry_after_seconds)
 
-    def _paused(self, said: str, hint: str) -> ProcessorPaused:
+    def _to_pause(self, said: str, hint: str) -> ProcessorPaused:
         return ProcessorPaused(f"{self.upstream} {said}", hint)
 
-    def _refused(self, said: str) -> ProcessorRefused:
+    def _to_refusal(self, said: str) -> ProcessorRefused:
         return ProcessorRefused(f"{self.upstream} {said}")
 
 

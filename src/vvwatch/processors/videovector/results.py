@@ -61,7 +61,7 @@ class RunResults:
         said = (each.failure_message or each.field_extraction_error for each in failures)
         return shorten_text(next(filter(None, said), "it gives no reason"))
 
-    async def retried(self, found: list[Found]) -> list[Found]:
+    async def retry_failures(self, found: list[Found]) -> list[Found]:
         """Let the upstream retry its failures, as often as the terms allow; return all segments then."""
         for step in range(self._service.terms.segment_retries):
             failed = [(ordinal, each) for ordinal, each in enumerate(found) if each.is_retryable]
@@ -73,12 +73,14 @@ class RunResults:
 
     async def retry(self, failed: Sequence[tuple[int, Found]], step: int, count: int) -> None:
         """Let the upstream process segments of `count` again at once; return when all have ended, well or not."""
-        begun = [(each, *await self._begun(ordinal, each, step, count)) for ordinal, each in failed]
+        begun = [(each, *await self._begin_retry(ordinal, each, step, count)) for ordinal, each in failed]
         for each, call, retry_id in begun:
             if retry_id is not None:
                 await self._retry_ended(each, call, retry_id)
 
-    async def _begun(self, ordinal: int, found: Found, step: int, count: int) -> tuple[Call, str | None]:
+    async def _begin_retry(
+        self, ordinal: int, found: Found, step: int, count: int
+    ) -> tuple[Call, str | None]:
         """Return the call and the id of the retry; None if it already ended or was refused."""
         segment, journal = found.segment, self._item.journal
         cost = self._service.terms.cost_of(self._state.share(count))
@@ -105,7 +107,7 @@ class RunResults:
         message = shorten_text(error) if error else None
         await self._item.journal.end_call(call, CallStatus.COMPLETED, usage, answer=status, error=message)
 
-    async def kept(self, found: Sequence[Found]) -> ProcessingResult:
+    async def store_segments(self, found: Sequence[Found]) -> ProcessingResult:
         """Store the segments, and return them with the result of the whole."""
         journal = self._item.journal
         if await journal.plan() is None:

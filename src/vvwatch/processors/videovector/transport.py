@@ -98,7 +98,7 @@ def build_http_client(
         if isinstance(request.stream, httpx.SyncByteStream) and _is_form(request):
             request.stream = _ThreadedBody(request.stream)
 
-    async def received(response: httpx.Response) -> None:
+    async def note_response(response: httpx.Response) -> None:
         seen = LAST_SEEN.get()
         seen.status = response.status_code
         seen.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -110,7 +110,7 @@ def build_http_client(
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _BoundedBody(response.stream, answer_bytes)
 
-    hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
+    hooks: dict[str, list[Any]] = {"request": [sending], "response": [note_response]}
     return httpx.AsyncClient(
         base_url=base_url,
         headers={**headers, "Accept-Encoding": "identity"},

@@ -272,7 +272,7 @@ class Upstream:
 
         Waits for a turn, except with `freely`: then it calls even while the processor is paused, and pauses nothing.
         """
-        sdk = await self._opened()
+        sdk = await self._open_once()
         seen = Seen()
         remembered = LAST_SEEN.set(seen)
         try:
@@ -311,7 +311,7 @@ class Upstream:
             return unreadable_answer(self.name, asked, f"{place}: {first['msg']}")
         if not _is_api_error(error):
             return unreadable_answer(self.name, asked, f"{type(error).__name__}: {error}")
-        return self._failure(asked, seen, error).judged()
+        return self._failure(asked, seen, error).to_error()
 
     def _failure(self, asked: str, seen: Seen, error: Exception) -> Failure:
         message = str(getattr(error, "message", error)).replace(self._address.key.reveal(), "[key]")
@@ -320,7 +320,7 @@ class Upstream:
         wait = asked_for if isinstance(asked_for, int) else _parse_retry_after(seen.retry_after)
         return Failure(self.name, asked, seen, message, code if isinstance(code, str) else "", wait)
 
-    async def _opened(self) -> AsyncVideoVector:
+    async def _open_once(self) -> AsyncVideoVector:
         async with self._opening:
             if self._client is None:
                 self._client = await anyio.to_thread.run_sync(self._open)

@@ -49,7 +49,7 @@ def examine_gif(source: ByteSource) -> Structure:
     if tail.endswith(b"\0;"):
         return SOUND
     gif = _Gif(source)
-    return gif.examined()
+    return gif.examine()
 
 
 def is_png(head: bytes) -> bool:
@@ -83,10 +83,10 @@ class _Gif:
         self._parts = 0
         self.place = 13 + self._colours(10)
 
-    def examined(self) -> Structure:
+    def examine(self) -> Structure:
         frames = 0
         while (kind := self._byte(self.place)) in (_IMAGE, _EXTENSION):
-            is_whole = self._skipped(kind)
+            is_whole = self._skip_block(kind)
             if self._parts >= _MOST_GIF_PARTS:
                 return SOUND
             if not is_whole:
@@ -109,7 +109,7 @@ class _Gif:
         flags = self._byte(place) or 0
         return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
-    def _skipped(self, kind: int) -> bool:
+    def _skip_block(self, kind: int) -> bool:
         """Go to the next block; return False if the file ends before."""
         place = self.place
         place += 11 + self._colours(place + 9) if kind == _IMAGE else 2
