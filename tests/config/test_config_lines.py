@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.options.lines import Loc, key_lines, nearest_line
+from vvwatch.options.findings import Loc, key_lines, nearest_line
 
 TEXT = '''\
 # a comment = 1

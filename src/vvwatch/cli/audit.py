@@ -8,10 +8,8 @@ from typing import Any, Final
 
 import click
 
-from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import client_options
-from vvwatch.cli.commands import Command
-from vvwatch.cli.options import WholeNumber
+from vvwatch.cli.client import Client, client_options
+from vvwatch.cli.commands import Command, WholeNumber
 from vvwatch.cli.output import format_ago, print_columns, print_json
 from vvwatch.core.durations import parse_duration
 from vvwatch.errors import InvalidInput

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Command, config_option, json_option
 from vvwatch.cli.failures import INVALID_CONFIG
-from vvwatch.cli.options import config_option, json_option
 from vvwatch.cli.output import escape_controls, pluralize, print_json
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config, default_path, load

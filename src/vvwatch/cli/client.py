@@ -1,11 +1,13 @@
-"""A client of the daemon's API, with the standard library alone."""
+"""A client of the daemon's API, on the standard library's HTTP, and the options that name the daemon."""
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from vvwatch import __version__
+from vvwatch.cli.commands import config_option, json_option, state_dir_option, url_option
 from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, USAGE, Failure
 from vvwatch.cli.local_daemon import find_state_dir, read_address, read_admin_key, read_api_key
 
@@ -204,3 +207,40 @@ def _unreachable(url: str, error: Exception) -> Failure:
         return Failure("the server speaks http, not https", hint, where=url, exit_code=UNREACHABLE)
     hint = "is it running? `vvwatch run` starts one; --state-dir or --url points to another"
     return Failure(f"no daemon answers: {reason.lower()}", hint, where=url, exit_code=UNREACHABLE)
+
+
+_VARIABLES = (
+    "VVWATCH_ADMIN_KEY",
+    "VVWATCH_ADMIN_KEY_FILE",
+    "VVWATCH_API_KEY",
+    "VVWATCH_API_KEY_FILE",
+    "VVWATCH_CONFIG",
+    "VVWATCH_STATE_DIR",
+    "VVWATCH_URL",
+)
+_OPTIONS = (url_option, state_dir_option, config_option, json_option)
+
+
+def client_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name a daemon and, as its first argument, the client for it."""
+
+    @functools.wraps(function)
+    def command(url: str | None, state: str | None, config: str | None, **rest: Any) -> None:
+        _refuse_empty(os.environ)
+        function(connect(url, state, config, os.environ), **rest)
+
+    return daemon_options(command)
+
+
+def _refuse_empty(environ: Mapping[str, str]) -> None:
+    """Raise Failure for a VVWATCH_ variable that is set and empty: a slip, never a default."""
+    empty = sorted(name for name in _VARIABLES if not environ.get(name, "set"))
+    if empty:
+        raise Failure(f"{empty[0]} is set and empty", "give it a value, or unset it", exit_code=USAGE)
+
+
+def daemon_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `url`, `state` and `config`, which name a daemon, and `as_json`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function

@@ -1,4 +1,4 @@
-"""Commands whose help pages begin with examples."""
+"""Commands whose help pages begin with examples, and the options that several of them share."""
 
 from __future__ import annotations
 
@@ -39,3 +39,45 @@ class Family(Branch):
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds, with errors in plain words."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Convert as click does."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number{self._bounds()}", param, ctx)
+
+    def _bounds(self) -> str:
+        if self.max is None:
+            return f" of {self.min} or more"
+        return f" from {self.min} to {self.max}"
+
+
+limit_option = click.option(
+    "--limit", type=WholeNumber(1, 200), metavar="N", default=20, show_default=True, help="How many at most."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(
+        readable=False
+    ),  # one that may not be read is a problem of the configuration: exit code 78
+    help="The configuration file.  [$VVWATCH_CONFIG]",
+)
+state_dir_option = click.option(
+    "--state-dir",
+    "state",
+    metavar="DIR",
+    type=click.Path(readable=False),
+    help="The state directory.  [$VVWATCH_STATE_DIR]",
+)
+url_option = click.option(
+    "--url", envvar="VVWATCH_URL", metavar="URL", help="The address of a daemon elsewhere.  [$VVWATCH_URL]"
+)

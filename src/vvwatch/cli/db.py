@@ -10,11 +10,10 @@ from typing import Any, Final
 import anyio
 import click
 
-from vvwatch.cli.commands import Branch, Command
+from vvwatch.cli.commands import Branch, Command, config_option, json_option, state_dir_option
 from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.db_secrets import reseal, reset_secrets
 from vvwatch.cli.failures import FAILURE, USAGE, Failure
-from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.cli.output import escape_controls, format_size, pluralize, print_columns, print_json
 from vvwatch.store.admin import invariants
 from vvwatch.store.admin.invariants import Finding

@@ -10,11 +10,10 @@ from typing import Final
 import anyio
 import click
 
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Command, config_option, json_option, state_dir_option
 from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.local_daemon import find_state_dir
-from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.cli.output import escape_controls, print_columns, print_json
 from vvwatch.core.audit import CLI, Origin
 from vvwatch.store.admin import audit, nodes, resealing

@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 import click
 
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Command, json_option
 from vvwatch.cli.dev_config import (
     DevSession,
     already_watched,
@@ -27,7 +27,6 @@ from vvwatch.cli.dev_output import PlainOutput, choose_output
 from vvwatch.cli.dev_processor import PromptOptions, prompt_options
 from vvwatch.cli.dev_story import has_failures
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.options import json_option
 from vvwatch.cli.output import is_terminal
 from vvwatch.config import Config
 from vvwatch.errors import StoreLocked

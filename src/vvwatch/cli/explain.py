@@ -9,8 +9,7 @@ from urllib.parse import quote, unquote
 
 import click
 
-from vvwatch.cli.client import connect
-from vvwatch.cli.client_options import daemon_options
+from vvwatch.cli.client import connect, daemon_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.output import escape_controls, format_ago, format_size, format_until, pluralize, print_json
 

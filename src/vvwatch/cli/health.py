@@ -7,10 +7,9 @@ import os
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Command, config_option, json_option, state_dir_option, url_option
 from vvwatch.cli.failures import Failure
 from vvwatch.cli.local_daemon import find_state_dir, read_address
-from vvwatch.cli.options import config_option, json_option, state_dir_option, url_option
 from vvwatch.cli.output import print_json
 
 _TIMEOUT_SECONDS = 5.0

@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, quote_segment
-from vvwatch.cli.client_options import client_options
-from vvwatch.cli.commands import Command, Family
+from vvwatch.cli.client import Client, client_options, quote_segment
+from vvwatch.cli.commands import Command, Family, limit_option
 from vvwatch.cli.lookup import find_by_name
-from vvwatch.cli.options import limit_option
 from vvwatch.cli.output import (
     cell_text,
     escape_controls,

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, quote_segment
-from vvwatch.cli.client_options import client_options
-from vvwatch.cli.commands import Command, Family
-from vvwatch.cli.options import WholeNumber
+from vvwatch.cli.client import Client, client_options, quote_segment
+from vvwatch.cli.commands import Command, Family, WholeNumber
 from vvwatch.cli.output import escape_controls, format_ago, format_until, print_columns, print_json
 
 _HEADS = ("KEY", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE")

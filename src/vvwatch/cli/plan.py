@@ -10,9 +10,8 @@ from typing import Any, Final
 import anyio
 import click
 
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Command, WholeNumber, config_option, json_option
 from vvwatch.cli.failures import FAILURE
-from vvwatch.cli.options import WholeNumber, config_option, json_option
 from vvwatch.cli.output import escape_controls, format_duration, print_columns, print_json
 from vvwatch.config import load
 from vvwatch.core.costs import Forecast

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, quote_segment
-from vvwatch.cli.client_options import client_options
+from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family
 from vvwatch.cli.output import escape_controls, format_cost, format_until, print_columns, print_json
 

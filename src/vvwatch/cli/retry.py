@@ -1,4 +1,4 @@
-"""`vvwatch retry`: retry failed work."""
+"""`vvwatch retry` and `vvwatch dismiss`: retry failed work, or mark it as seen."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, RefusedRequest, quote_segment
-from vvwatch.cli.client_options import client_options
+from vvwatch.cli.client import Client, RefusedRequest, client_options, quote_segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.jobs import list_failed_segments, list_files
@@ -103,3 +102,22 @@ def _format_answer(answer: dict[str, Any]) -> str:
     if "delivery_id" in answer:
         return f"{answer['delivery_id']} is {answer['status']}"
     return f"{answer.get('export_id') or answer['job_id']} is {answer['status']}"
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch dismiss job_…", "you have seen what failed in it"),
+        ("vvwatch dismiss exp_… del_…", "several at once"),
+    ),
+)
+@click.argument("identifiers", metavar="ID…", nargs=-1, required=True)
+@client_options
+def dismiss(client: Client, identifiers: tuple[str, ...], *, as_json: bool) -> None:
+    """Stop showing a failure under "needs you", and equal ones. Later failures are shown again."""
+    found = [client.post(f"/attention/{quote_segment(each)}/dismiss") for each in identifiers]
+    dismissed = [each for answer in found for each in answer["dismissed"]]
+    if as_json:
+        print_json({"dismissed": dismissed})
+    else:
+        click.echo("\n".join(f"{escape_controls(each)} is dismissed" for each in dismissed))

@@ -32,7 +32,7 @@ _COMMANDS = {
     "release": ("windows", "Restore the deadline of a held window."),
     "jobs": ("jobs", "List import jobs and their files."),
     "retry": ("retry", "Retry a delivery, export, file or segment."),
-    "dismiss": ("dismiss", "Stop showing a failure that you have seen."),
+    "dismiss": ("retry", "Stop showing a failure that you have seen."),
     "pause": ("pausing", "Pause an automation."),
     "resume": ("pausing", "Resume a paused automation."),
     "health": ("health", "Check readiness, by the exit code."),

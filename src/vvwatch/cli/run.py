@@ -9,8 +9,7 @@ from pathlib import Path
 import anyio
 import click
 
-from vvwatch.cli.commands import Command
-from vvwatch.cli.options import config_option, json_option, state_dir_option
+from vvwatch.cli.commands import Command, config_option, json_option, state_dir_option
 from vvwatch.config import Config, load
 from vvwatch.processors.sandbox import hide_memory
 

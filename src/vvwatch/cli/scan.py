@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, quote_segment
-from vvwatch.cli.client_options import client_options
+from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.lookup import IndexAutomations, find_by_name, list_automations

@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, quote_segment
-from vvwatch.cli.client_options import client_options
-from vvwatch.cli.commands import Command
+from vvwatch.cli.client import Client, client_options, quote_segment
+from vvwatch.cli.commands import Command, limit_option
 from vvwatch.cli.lookup import find_by_name
-from vvwatch.cli.options import limit_option
 from vvwatch.cli.output import escape_controls, format_ago, format_duration, print_columns, print_json
 
 _HEADS = (

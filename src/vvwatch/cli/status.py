@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import click
 
-from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import client_options
+from vvwatch.cli.client import Client, client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE
 from vvwatch.cli.output import (

@@ -10,8 +10,7 @@ from importlib.metadata import version as installed
 import click
 
 from vvwatch import __version__
-from vvwatch.cli.commands import Command
-from vvwatch.cli.options import json_option
+from vvwatch.cli.commands import Command, json_option
 from vvwatch.cli.output import print_json
 
 _PACKAGES = ("anyio", "av", "fastapi", "pydantic", "sqlalchemy", "uvicorn", "watchfiles")

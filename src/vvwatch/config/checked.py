@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vvwatch.config.models import Settings
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Loc
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from vvwatch.config.connectors import CloudConnector, LocalConnector
 from vvwatch.config.models import Automation
 from vvwatch.core.exports import check_subpath
 from vvwatch.options.fields import is_file, is_folder
-from vvwatch.options.findings import Finding
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc
 from vvwatch.options.secrets import secret_keys
 from vvwatch.providers.registry import addresses_of
 from vvwatch.providers.settings import Events, Way

@@ -12,8 +12,7 @@ from typing import Any, Final
 from vvwatch.config.connectors import CloudConnector
 from vvwatch.config.databases import has_password
 from vvwatch.config.models import Settings
-from vvwatch.options.findings import Finding
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc
 from vvwatch.options.secrets import (
     Secret,
     Why,

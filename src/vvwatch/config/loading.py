@@ -22,8 +22,7 @@ from vvwatch.config.models import Config
 from vvwatch.config.reading import validate
 from vvwatch.config.rules import all_findings
 from vvwatch.errors import ConfigInvalid, Problem
-from vvwatch.options.findings import Finding, find_closest
-from vvwatch.options.lines import Loc, key_lines, nearest_line
+from vvwatch.options.findings import Finding, Loc, find_closest, key_lines, nearest_line
 from vvwatch.options.substitution import find_variables, substitute
 
 ENVIRONMENT: Final = {

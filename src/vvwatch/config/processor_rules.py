@@ -21,8 +21,7 @@ from vvwatch.config.prompts import PromptPreset
 from vvwatch.core.processors import TECHNICAL
 from vvwatch.errors import ModelNotConfigured
 from vvwatch.options.fields import is_file, is_loopback
-from vvwatch.options.findings import Finding, find_closest, join_names
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc, find_closest, join_names
 
 _OF_SEGMENTS: Final = ("frames", "frame_width", "audio")
 

@@ -11,8 +11,7 @@ from pydantic_core import ErrorDetails
 
 from vvwatch.config.models import Settings
 from vvwatch.config.words import describe_error, names_of
-from vvwatch.options.findings import Finding, did_you_mean, find_closest, join_names
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc, did_you_mean, find_closest, join_names
 from vvwatch.options.secrets import secret_keys
 from vvwatch.options.tables import Table
 

@@ -35,8 +35,7 @@ from vvwatch.options.fields import (
     most_open_files,
     split_listen,
 )
-from vvwatch.options.findings import Finding, did_you_mean, join_names
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc, did_you_mean, join_names
 from vvwatch.options.secrets import is_readable_by_others
 
 _HOUR_SECONDS: Final = 3_600.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vvwatch import extras
 from vvwatch.config import CloudConnector, Config
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
-from vvwatch.options.lines import key_lines, nearest_line
+from vvwatch.options.findings import key_lines, nearest_line
 from vvwatch.providers.registry import PROVIDERS
 
 

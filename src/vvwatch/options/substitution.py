@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from vvwatch.options.findings import Finding
-from vvwatch.options.lines import Loc
+from vvwatch.options.findings import Finding, Loc
 
 _PLACE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)"

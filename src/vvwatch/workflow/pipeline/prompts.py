@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from vvwatch.config import Automation, Config, ids
 from vvwatch.errors import ConfigInvalid, InvalidInput, ModelNotConfigured, Problem
-from vvwatch.options.lines import key_lines, nearest_line
+from vvwatch.options.findings import key_lines, nearest_line
 from vvwatch.ports.processing import Processor, Prompt
 
 
