@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vvwatch import mounts
-from vvwatch.config import Config, Problem, state_rules
+from vvwatch.config import Config, Problem, rules
 from vvwatch.core.filesystems import Mount
 
 Read = Callable[..., Config]
@@ -28,7 +28,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         lines = [f"30 21 0:40 / {tmp_path / name} rw - {kind} x rw" for name, kind in kinds.items()]
         table.write_text("\n".join(["21 1 8:1 / / rw - ext4 /dev/sda1 rw", *lines]))
 
-    monkeypatch.setattr(state_rules, "mount_at", mount_at)
+    monkeypatch.setattr(rules, "mount_at", mount_at)
     return mount
 
 
