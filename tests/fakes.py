@@ -97,7 +97,7 @@ class FakeStorage:
         self._check(key or "/")
         data = await anyio.Path(source).read_bytes()
         if self._objects.get(key, (None, data))[1] != data:
-            raise ObjectExists(f"other content stands at {key!r}")
+            raise ObjectExists(f"other content exists at {key!r}")
         if key not in self._objects:
             self.put(key, data)
         return WriteResult(

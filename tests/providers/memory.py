@@ -77,7 +77,7 @@ class MemoryStorage(RemoteStorage):
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         self._asked(f"create {key} {size_bytes} {sha256} {content_type}")
         if key in self.objects:
-            raise ObjectExists(f"an object stands at {key!r}")
+            raise ObjectExists(f"an object already exists at {key!r}")
         self.put(key, await anyio.Path(source).read_bytes())
 
     async def remove(self, key: str, version: str) -> None:

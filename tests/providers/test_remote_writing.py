@@ -238,11 +238,11 @@ async def test_a_listing_that_is_left_ends_at_once(memory: MemoryStorage, recurs
 
 
 async def test_the_clock_of_the_service_is_noted(memory: MemoryStorage) -> None:
-    memory.heard(formatdate(time.time() + 3600, usegmt=True))
+    memory.note_server_date(formatdate(time.time() + 3600, usegmt=True))
     assert 3598 < memory.clock_ahead_seconds < 3601
-    memory.heard(None)
+    memory.note_server_date(None)
     assert memory.clock_ahead_seconds > 3598
-    memory.heard(format_datetime(datetime.now(UTC).replace(tzinfo=None)))  # "-0000"
+    memory.note_server_date(format_datetime(datetime.now(UTC).replace(tzinfo=None)))  # "-0000"
     assert -2 < memory.clock_ahead_seconds < 1
 
 
@@ -266,4 +266,4 @@ DATE_WORDS = [
 @example("Sun, 22 Nov 2026 11:52:23 +99999999")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_date_is_so_odd_that_a_listing_fails(memory: MemoryStorage, date: str) -> None:
-    memory.heard(date)
+    memory.note_server_date(date)

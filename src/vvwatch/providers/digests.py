@@ -45,7 +45,7 @@ class StatedDigests:
             self._doubt(key, version, read)
             raise StorageUnavailable(
                 f"{key!r} arrived with other bytes than the store states{' and than before' if doubted else ''}",
-                "it is read again by itself; when equal bytes come twice, they are taken",
+                "it is read again automatically; when equal bytes come twice, they are taken",
             )
 
     def _doubt(self, key: str, version: str, read: bytes) -> None:

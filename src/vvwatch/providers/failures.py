@@ -10,7 +10,7 @@ import aiohttp
 
 from vvwatch.errors import StorageUnavailable
 
-LATER: Final = "it is tried again by itself"
+LATER: Final = "it is tried again automatically"
 """The hint for a failure that needs nobody's help."""
 
 WRONG_CA: Final = (

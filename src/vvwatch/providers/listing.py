@@ -68,7 +68,7 @@ def row_times(
 
 
 def report_long_etag(key: str) -> Irregularity:
-    """Return the irregularity of an object whose versions cannot be told apart."""
+    """Return the irregularity of an object whose versions cannot be distinguished."""
     detail = f"the ETag in the store's listing is longer than {MOST_ETAG_CHARACTERS:,} characters"
     return Irregularity(key, Reason.INCOMPLETE_ENTRY, detail)
 
@@ -92,7 +92,7 @@ class Continuations:
     def follow(self, token: str, page: ListedPage) -> None:
         """Record the token of `page`. Raises StorageUnavailable if the listing does not end."""
         if token == self._kept:
-            raise self._endless("the store gave the same continuation token twice: it goes round in a circle")
+            raise self._endless("the store gave the same continuation token twice")
         if len(token) > _MOST_TOKEN_CHARACTERS:
             raise self._endless(
                 f"its continuation token is longer than {_MOST_TOKEN_CHARACTERS:,} characters"

@@ -125,7 +125,7 @@ class RemoteStorage(ABC):
         """As `Storage.in_use`."""
         return ()
 
-    def heard(self, date: str | None) -> None:
+    def note_server_date(self, date: str | None) -> None:
         """Record the service's clock from the Date header of a fresh response; ignore an invalid one."""
         if date == self._heard:
             return
@@ -154,15 +154,15 @@ class RemoteStorage(ABC):
     async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
         """As `Storage.descriptor`: one download, with its length and digest compared with the store's."""
         async with AsyncExitStack() as held:
-            async with self._begun(key, version) as incoming:
+            async with self._begin(key, version) as incoming:
                 size = incoming.size_bytes
                 file = await held.enter_async_context(self._spool.file(size, (0, size)))
                 digest = new_digest()
-                received = await self._poured(incoming, file, (0, size), digest)
+                received = await self._write_chunks(incoming, file, (0, size), digest)
             md5, interruptions = incoming.md5, _INTERRUPTIONS
             while received < size and interruptions:
-                async with self._begun(key, version, received) as incoming:
-                    more = await self._poured(incoming, file, (received, size - received), digest)
+                async with self._begin(key, version, received) as incoming:
+                    more = await self._write_chunks(incoming, file, (received, size - received), digest)
                 received += more
                 interruptions = interruptions - 1 if more < _PROGRESS_BYTES else _INTERRUPTIONS
             _require_whole(key, received, size)
@@ -170,7 +170,7 @@ class RemoteStorage(ABC):
             yield file.descriptor
 
     @asynccontextmanager
-    async def _begun(
+    async def _begin(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[Incoming]:
         """As `opened`, with a time limit on every wait."""
@@ -183,7 +183,7 @@ class RemoteStorage(ABC):
     async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
         """As `Storage.excerpt`: with at most two requests."""
         async with AsyncExitStack() as held:
-            async with self._begun(key, version, 0, _EXCERPT_BYTES) as head:
+            async with self._begin(key, version, 0, _EXCERPT_BYTES) as head:
                 size = head.size_bytes
                 tail = max(_EXCERPT_BYTES, size - _EXCERPT_BYTES)
                 first = (0, min(size, _EXCERPT_BYTES))
@@ -191,10 +191,10 @@ class RemoteStorage(ABC):
                 whole = tail == _EXCERPT_BYTES
                 file = await held.enter_async_context(self._spool.file(size, first, last))
                 digest = new_digest()
-                _require_whole(key, await self._poured(head, file, first, digest), first[1])
+                _require_whole(key, await self._write_chunks(head, file, first, digest), first[1])
             if size > tail:
-                async with self._begun(key, version, tail) as end:
-                    _require_whole(key, await self._poured(end, file, last, digest), last[1])
+                async with self._begin(key, version, tail) as end:
+                    _require_whole(key, await self._write_chunks(end, file, last, digest), last[1])
             if whole:
                 self._digests.judge(key, version, head.md5, digest.digest())
             yield Excerpt(file.descriptor, whole=whole)
@@ -205,11 +205,11 @@ class RemoteStorage(ABC):
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """As `Storage.stream`: one download that resumes after interruptions."""
         async with AsyncExitStack() as body:
-            incoming = await body.enter_async_context(self._begun(key, version, start, length))
+            incoming = await body.enter_async_context(self._begin(key, version, start, length))
             end = incoming.size_bytes if length is None else min(incoming.size_bytes, start + length)
-            yield self._streamed(key, version, (start, end), incoming, body)
+            yield self._stream_rest(key, version, (start, end), incoming, body)
 
-    async def _streamed(
+    async def _stream_rest(
         self, key: str, version: str, stretch: tuple[int, int], incoming: Incoming, body: AsyncExitStack
     ) -> AsyncIterator[bytes]:
         """Yield the bytes of the stretch (start, end); `incoming` is its first body, `body` holds the current one."""
@@ -222,7 +222,7 @@ class RemoteStorage(ABC):
                     at += len(chunk)
                     _require_room(at, end)
                     yield chunk
-            except StorageUnavailable as broken:  # how much has come tells that it broke off
+            except StorageUnavailable as broken:  # the bytes received so far show that it broke off
                 if isinstance(broken, ResponseTooSlow) or (isinstance(broken, NoResponse) and at == begun):
                     raise
             if at < end:
@@ -230,16 +230,16 @@ class RemoteStorage(ABC):
             if at >= end or not interruptions:
                 break
             await body.aclose()
-            incoming = await body.enter_async_context(self._begun(key, version, at, end - at))
+            incoming = await body.enter_async_context(self._begin(key, version, at, end - at))
         _require_whole(key, at, end)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
-        """As `Storage.write`; reads the stored object back, whoever wrote it."""
+        """As `Storage.write`; reads the stored object back, whichever writer created it."""
         _require_possible(key)
         size_bytes, sha256 = await to_thread.run_sync(digest_file, source)
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
             await self.create(key, source, size_bytes, sha256, content_type)
-        return await self._verified(key, size_bytes, sha256)
+        return await self._verify_written(key, size_bytes, sha256)
 
     async def delete(self, key: str, version: str) -> None:
         """As `Storage.delete`."""
@@ -263,8 +263,8 @@ class RemoteStorage(ABC):
     def _require_version(self, key: str, version: str, found: str) -> None:
         if found != version:
             raise ObjectChanged(
-                f"{self.uri(key)!r} is not the version that was asked for",
-                "the new version is picked up by itself",
+                f"{self.uri(key)!r} is not the requested version",
+                "the new version is picked up automatically",
             )
 
     async def _require_none(self, key: str) -> None:
@@ -273,7 +273,9 @@ class RemoteStorage(ABC):
             await self.stat(key)
         except ObjectNotFound:
             return
-        raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
+        raise ObjectExists(
+            f"an object already exists at {self.uri(key)!r}", "choose another name or remove it"
+        )
 
     async def _check_reading(self) -> None:
         async with aclosing(self.pages("")) as pages:
@@ -281,7 +283,7 @@ class RemoteStorage(ABC):
         for obj in first.objects if first else ():
             if obj.size_bytes and not obj.archived:
                 try:
-                    async with self._begun(obj.key, obj.version, 0, 1):
+                    async with self._begin(obj.key, obj.version, 0, 1):
                         return
                 except (ObjectArchived, ObjectChanged, ObjectNotFound):
                     continue
@@ -294,7 +296,7 @@ class RemoteStorage(ABC):
             written = await self.write(key, Path(f"/dev/fd/{file.descriptor}"), content_type="text/plain")
         await self.delete(key, written.version)
 
-    async def _poured(
+    async def _write_chunks(
         self, incoming: Incoming, file: SpoolFile, stretch: tuple[int, int], digest: hashlib._Hash
     ) -> int:
         """Write and digest the chunks until they end or break off; return the number of bytes.
@@ -318,7 +320,7 @@ class RemoteStorage(ABC):
                 _require_room(received + len(buffer), length)
                 if len(buffer) >= _POURED_BYTES:
                     await flush()
-        except StorageUnavailable as broken:  # how much has come tells that it broke off
+        except StorageUnavailable as broken:  # the bytes received so far show that it broke off
             if isinstance(broken, ResponseTooSlow) or (
                 isinstance(broken, NoResponse) and not received + len(buffer)
             ):
@@ -326,22 +328,22 @@ class RemoteStorage(ABC):
         await flush()
         return received
 
-    async def _verified(self, key: str, size_bytes: int, sha256: str) -> WriteResult:
+    async def _verify_written(self, key: str, size_bytes: int, sha256: str) -> WriteResult:
         try:
             there = await self.stat(key)
             equal = there.size_bytes == size_bytes and await self._sha256(there) == sha256
         except (ObjectChanged, ObjectNotFound):
             raise StorageUnavailable(
-                f"{key!r} was changed while it was looked at", "it is looked at again by itself"
+                f"{key!r} was changed while it was looked at", "it is looked at again automatically"
             ) from None
         if equal:
             return WriteResult(self.uri(key), size_bytes, sha256, there.version)
-        raise ObjectExists(f"other content stands at {key!r}", "choose another name or remove that object")
+        raise ObjectExists(f"other content exists at {key!r}", "choose another name or remove that object")
 
     async def _sha256(self, obj: StorageObject) -> str:
         digest, received = hashlib.sha256(), 0
         if obj.size_bytes:
-            async with self._begun(obj.key, obj.version) as incoming:
+            async with self._begin(obj.key, obj.version) as incoming:
                 async for chunk in incoming.chunks:
                     digest.update(chunk)
                     received += len(chunk)
@@ -367,5 +369,5 @@ def _require_room(received: int, length: int) -> None:
 def _require_whole(key: str, received: int, length: int) -> None:
     if received != length:
         raise StorageUnavailable(
-            f"{key!r} broke off after {received:,} of {length:,} bytes", "it is read again by itself"
+            f"{key!r} broke off after {received:,} of {length:,} bytes", "it is read again automatically"
         )

@@ -54,13 +54,13 @@ class Reply(aiohttp.ClientResponse):
         """Return the whole body, decoded. Raises ReplyRefused and aiohttp's errors."""
         if self._body is None:
             try:
-                self._body = await self._collected()
+                self._body = await self._collect()
             except BaseException:
                 self.close()
                 raise
         return self._body
 
-    async def _collected(self) -> bytes:
+    async def _collect(self) -> bytes:
         if self.status >= 300:
             return await read_beginning(self.content.iter_any(), MOST_REFUSAL_BYTES)
         if self.method != "HEAD" and (self.content_length or 0) > self.most_bytes:
@@ -73,12 +73,12 @@ class TokenReply(Reply):
 
     most_bytes = MOST_REFUSAL_BYTES
 
-    async def _collected(self) -> bytes:
+    async def _collect(self) -> bytes:
         if is_redirect(self.status, self.headers):
             hint = "check proxy and the address of the service that gives tokens"
             refusal = redirect_refused("no sign-in", self.headers["Location"], hint)
             raise ReplyRefused(refusal.message, refusal.hint)
-        return await super()._collected()
+        return await super()._collect()
 
 
 class NoRedirects:

@@ -34,7 +34,7 @@ from vvwatch.options.tables import ImportMode, Scope, Table, TableKind, TypedTab
 SERVICE: Final = r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
 """The pattern of a service's address, up to its path."""
 LEAVE_OUT: Final = "leave out {}; what follows the name goes into the prefix of an automation"
-"""The hint for an address that stands where a name belongs."""
+"""The hint for an address in place of a name."""
 
 
 def is_no_number(text: str) -> bool:
@@ -86,7 +86,7 @@ class Way:
 
 
 class Events(Table):
-    """The queue in which a store tells of changes, and how far it is trusted."""
+    """The queue that receives a store's changes, and how far it is trusted."""
 
     required: ClassVar[tuple[str, ...]] = ("queue",)
 

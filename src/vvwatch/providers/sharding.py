@@ -161,13 +161,13 @@ class _Survey:
         with suppress(StorageError):  # what cannot be split is listed as it is
             while closed and len(cover) < self._enough and self._pages_left:
                 folder = closed.popleft()
-                if inside := await self._opened(folder):
+                if inside := await self._list_folders(folder):
                     del cover[folder]
                     cover.update(inside)
                     closed.extend(reversed(inside))
         self.folders = sorted(cover)
 
-    async def _opened(self, folder: str) -> dict[str, None]:
+    async def _list_folders(self, folder: str) -> dict[str, None]:
         """Return the distinct folders in `folder`; none if there are none or the level is too long."""
         inside: dict[str, None] = {}
         own: list[ListedPage] = []

@@ -69,7 +69,7 @@ class Spool:
 
     @asynccontextmanager
     async def file(self, size_bytes: int, *filled: tuple[int, int]) -> AsyncIterator[SpoolFile]:
-        """Yield a file for an object of `size_bytes`, of which the stretches `filled` (start, length) are written.
+        """Yield a file for an object of `size_bytes`, whose stretches `filled` (start, length) are written.
 
         Raises ObjectTooLarge if the object can never fit, SpoolFull if it does not fit now.
         """
@@ -78,7 +78,7 @@ class Spool:
         self._require_room(wanted)
         self._taken_bytes += wanted
         try:
-            file = await self._told(self._opened, size_bytes, filled)
+            file = await self._run_in_thread(self._open_file, size_bytes, filled)
             try:
                 yield file
             finally:
@@ -87,7 +87,7 @@ class Spool:
             self._taken_bytes -= wanted
 
     async def _require_fit(self, size_bytes: int) -> None:
-        disk = await self._told(os.statvfs, self._folder)
+        disk = await self._run_in_thread(os.statvfs, self._folder)
         most = spool_room_bytes(disk.f_blocks * disk.f_frsize, self._max_bytes)
         if size_bytes > most:
             raise ObjectTooLarge(
@@ -108,7 +108,7 @@ class Spool:
                 "it is tried again; raise spool_bytes under [processing] when that takes too long",
             )
 
-    def _opened(self, size_bytes: int, filled: tuple[tuple[int, int], ...]) -> SpoolFile:
+    def _open_file(self, size_bytes: int, filled: tuple[tuple[int, int], ...]) -> SpoolFile:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         wanted = sum(length for _, length in filled)
@@ -125,9 +125,9 @@ class Spool:
 
     async def write(self, file: SpoolFile, data: bytes, start: int) -> None:
         """Write `data` into `file`. Raises SpoolFull."""
-        await self._told(file.write, data, start)
+        await self._run_in_thread(file.write, data, start)
 
-    async def _told(self, fn: Callable[..., _T], *args: object) -> _T:
+    async def _run_in_thread(self, fn: Callable[..., _T], *args: object) -> _T:
         try:
             return await to_thread.run_sync(fn, *args)
         except OSError as error:
@@ -136,12 +136,13 @@ class Spool:
             if error.errno in _DENIED:
                 raise SpoolFull(
                     f"the spool may not be written: {error.strerror}: {self._folder}",
-                    f"make the daemon's user (id {os.geteuid()}) its owner; it is tried again by itself",
+                    f"make the daemon's user (id {os.geteuid()}) its owner; it is tried again automatically",
                 ) from error
             raise
 
 
 def _room_missing(why: str) -> SpoolFull:
     return SpoolFull(
-        f"no room on the disk of the spool: {why}", "free space below state_dir; it is tried again by itself"
+        f"no room on the disk of the spool: {why}",
+        "free space below state_dir; it is tried again automatically",
     )

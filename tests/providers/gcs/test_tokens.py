@@ -186,8 +186,8 @@ async def test_who_is_cancelled_takes_nobody_along(storage: GcsStorage, google: 
         ),
         (500, "ASSERTION", StorageUnavailable, "500"),
         (503, "ASSERTION", StorageThrottled, "fewer"),
-        (200, "ASSERTION", StorageUnavailable, "something else"),
-        (200, '{"ASSERTION": 1}', StorageUnavailable, "something else"),
+        (200, "ASSERTION", StorageUnavailable, "something other"),
+        (200, '{"ASSERTION": 1}', StorageUnavailable, "something other"),
     ],
 )
 async def test_why_there_is_no_token_is_said_without_what_was_sent(

@@ -60,7 +60,7 @@ def states(findings: Sequence[Finding]) -> dict[str, str]:
 
 
 def told_by(config: Config, policy: Config | None = POLICY) -> list[Finding]:
-    return [finding for finding in WAY.examined(config, policy) if finding.subject == "notifications"]
+    return [finding for finding in WAY.list_findings(config, policy) if finding.subject == "notifications"]
 
 
 def notified(finding: Finding) -> Any:
@@ -74,7 +74,10 @@ def notified(finding: Finding) -> Any:
 
 
 def test_all_is_well_when_the_queue_hears_of_everything() -> None:
-    assert states(WAY.examined(queues(queue(*ALL)), POLICY)) == {"queue policy": "ok", "notifications": "ok"}
+    assert states(WAY.list_findings(queues(queue(*ALL)), POLICY)) == {
+        "queue policy": "ok",
+        "notifications": "ok",
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_complete_multipart_event_missing_from_a_subscription_is_a_problem(
 def test_complete_multipart_event_may_come_by_a_rule_of_its_own() -> None:
     ways = [f"s3:ObjectCreated:{way}" for way in ("Put", "Post", "Copy", "CompleteMultipartUpload")]
     config = queues(queue(*ways[:1]), queue(*ways[1:]), queue(*ALL[1:]))
-    assert told_by(config) == [Finding("notifications", "ok", "the queue hears of all new objects")]
+    assert told_by(config) == [Finding("notifications", "ok", "the queue receives events of all new objects")]
 
 
 def test_a_bucket_that_tells_nothing_can_be_made_to() -> None:
@@ -158,11 +161,11 @@ def test_what_the_service_would_not_take_is_not_tried(config: Config) -> None:
 
 def test_through_a_topic_the_ends_are_seen() -> None:
     sns = {"Statement": [{**build_statement(QUEUE, TOPIC), "Principal": {"Service": "sns.amazonaws.com"}}]}
-    assert states(WAY.examined(topic(*ALL), sns)) == {"notifications": "ok"}
+    assert states(WAY.list_findings(topic(*ALL), sns)) == {"notifications": "ok"}
     (finding,) = told_by(topic("s3:ObjectCreated:Put", *ALL[1:]), sns)
     assert (finding.state, finding.repairable) == ("problem", False)
     assert notified(finding) == topic(*ALL[1:], ALL[0])
-    assert states(WAY.examined(topic(*ALL), {})) == {"notifications": "problem"}
+    assert states(WAY.list_findings(topic(*ALL), {})) == {"notifications": "problem"}
 
 
 def test_through_event_bridge_the_ends_are_seen() -> None:
@@ -170,8 +173,8 @@ def test_through_event_bridge_the_ends_are_seen() -> None:
         "Statement": {**build_statement(QUEUE, BUCKET), "Principal": {"Service": "events.amazonaws.com"}}
     }
     config: Config = {"EventBridgeConfiguration": {}}
-    assert states(WAY.examined(config, bridge)) == {"notifications": "ok"}
-    assert states(WAY.examined(config, {})) == {"queue policy": "problem", "notifications": "problem"}
+    assert states(WAY.list_findings(config, bridge)) == {"notifications": "ok"}
+    assert states(WAY.list_findings(config, {})) == {"queue policy": "problem", "notifications": "problem"}
 
 
 # Policies

@@ -46,7 +46,7 @@ def test_a_preset_is_documented(preset: str) -> None:
         (
             ('preset = "wasabi"', 'region = "eu-1"', 'endpoint_url = "https://m"'),
             "preset",
-            "stands beside endpoint_url",
+            "cannot be combined with endpoint_url",
         ),
     ],
 )

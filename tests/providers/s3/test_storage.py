@@ -224,7 +224,7 @@ async def test_a_server_that_sends_all_of_an_object_for_a_part_is_cut(
         Answer(206, b"our", {"ETag": '"e"'}),
     ):
         proxy.fail(answer)
-        with pytest.raises(StorageUnavailable, match="not the range"):
+        with pytest.raises(StorageUnavailable, match="another range"):
             await content(canned, "a.mp4", "e:4", 2, 1)
 
 
@@ -342,7 +342,7 @@ async def test_a_listing_that_goes_round_in_a_circle_is_an_error(
 ) -> None:
     for token in ("1", "2", "1", "2"):
         proxy.fail(listing(contents("a"), token=token))
-    with pytest.raises(StorageUnavailable, match="circle"):
+    with pytest.raises(StorageUnavailable, match="same continuation token twice"):
         async for _ in canned.pages(""):
             pass
     assert proxy.count() == 4

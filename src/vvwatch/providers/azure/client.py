@@ -44,7 +44,7 @@ _PUBLIC_AUTHORITY: Final = "https://login.microsoftonline.com"
 NOTHING_IN_RANGE: Final = 416
 
 logging.getLogger("azure").setLevel(logging.WARNING)  # below, it has several lines for each request
-logging.getLogger("azure.identity").setLevel(logging.ERROR)  # what goes wrong there is raised and told by us
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # failures there are raised and reported by us
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class AzureClient:
         """
         asked = self.asked(operation, request.key)
         with translate_errors(asked):
-            response = await self._pipeline.send_request(self._built(request), stream=True)
+            response = await self._pipeline.send_request(self._build_request(request), stream=True)
         try:
             if response.status_code >= 300 and response.status_code != NOTHING_IN_RANGE:
                 await self._require_there(request, response.status_code)
@@ -170,7 +170,7 @@ class AzureClient:
                 return await read_beginning(chunks, MOST_REFUSAL_BYTES)
             return await read_body(chunks, MOST_BYTES)
 
-    def _built(self, request: Request) -> HttpRequest:
+    def _build_request(self, request: Request) -> HttpRequest:
         path = f"/{quote(request.key)}" if request.key else ""
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         headers = {"x-ms-version": self._client.api_version, **request.headers}
@@ -233,7 +233,7 @@ def _open_tokens(
 ) -> _Tokens:
     if not account_url.startswith("https://"):
         raise CredentialsRefused(
-            f"{account_url!r} is not asked with a token, which would travel in clear",
+            f"{account_url!r} is never sent a token, which would travel unencrypted",
             "use an https:// endpoint_url, or an account key",
         )
     options: dict[str, Any] = {

@@ -108,7 +108,7 @@ def translate_errors(asked: RequestContext) -> Iterator[None]:
 def unexpected_response(asked: RequestContext) -> StorageUnavailable:
     """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
-        f"{asked.failure}: something else than Azure Blob Storage answered",
+        f"{asked.failure}: something other than Azure Blob Storage answered",
         f"check endpoint_url and proxy; {LATER}",
     )
 
@@ -127,7 +127,7 @@ def sign_in_failed(error: AzureError, *, ambient: bool) -> StorageUnavailable:
             "give it a managed identity, or the connector tenant_id, client_id and a client secret",
         )
     return StorageUnavailable(
-        "no sign-in at Entra ID: it is out of order, or something else answered",
+        "no sign-in at Entra ID: it is out of order, or something other than it answered",
         f"check authority_url and proxy; {LATER}",
     )
 
@@ -163,10 +163,10 @@ def _translate_conflict(code: str, asked: RequestContext) -> StorageError:
         )
     if asked.operation.conflict is ObjectExists:
         return ObjectExists(
-            f"{asked.failure}: a blob stands there", "choose another name or remove that blob"
+            f"{asked.failure}: a blob already exists there", "choose another name or remove that blob"
         )
     return ObjectChanged(
-        f"{asked.failure}: it is not the version that was asked for", "the new version is picked up by itself"
+        f"{asked.failure}: it is not the requested version", "the new version is picked up automatically"
     )
 
 
@@ -177,7 +177,7 @@ def _translate_identity(refused: ServiceRefusal, asked: RequestContext) -> Stora
             f"{what}: the account takes no keys",
             "allow them there, or give a client secret in place of the key",
         )
-    # so says Azurite of a wrong key; Azure means a network rule, which concerns no single blob either
+    # Azurite says so of a wrong key; Azure means a network rule, which concerns no single blob either
     wrong_key = asked.by_key and code == "AuthorizationFailure"
     if code in _UNHEARD_OF or refused.status == 401 or wrong_key:
         return CredentialsRefused(
@@ -187,7 +187,7 @@ def _translate_identity(refused: ServiceRefusal, asked: RequestContext) -> Stora
         )
     if refused.status == 403:
         return AccessDenied(
-            f"{what}: the identity has no right to ({code or refused.status})",
+            f"{what}: the identity lacks permission ({code or refused.status})",
             f"grant the role {asked.operation.role} on the container, and check the account's network rules",
         )
     return None
@@ -206,7 +206,7 @@ def _translate_service(refused: ServiceRefusal, asked: RequestContext) -> Storag
     if code in _NO_CONTAINER or (status == 404 and code == "ResourceNotFound"):
         return StorageUnavailable(
             f"{what}: there is no such container ({code})",
-            "create it, or correct container and storage_account; vvwatch goes on when it is there",
+            "create it, or correct container and storage_account; vvwatch continues once it exists",
         )
     if not code and status < 500:
         return unexpected_response(asked)

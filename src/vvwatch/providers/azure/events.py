@@ -72,11 +72,11 @@ def _parse_event(event: Any, storage_account: str, container: str) -> tuple[Obje
         raise UnusableMessage("foreign", "it is no event of a storage account")
     account = _ACCOUNT.search(_require_text(event, "source" if cloud else "topic"))
     if not account or account[1].lower() != storage_account.lower():
-        raise UnusableMessage("foreign", "it tells of another storage account")
+        raise UnusableMessage("foreign", "it is about another storage account")
     subject = _SUBJECT.fullmatch(_require_text(event, "subject"))
     kind = name.removeprefix("Microsoft.Storage.")
     if not subject or (subject[1] != container and kind != "BlobRenamed"):
-        raise UnusableMessage("foreign", "it tells of no blob in this container")
+        raise UnusableMessage("foreign", "it is about no blob in this container")
     read = _READERS.get(kind)
     at = parse_time(event.get("time" if cloud else "eventTime"))
     return (
@@ -97,9 +97,9 @@ class _Change:
     def event(self, kind: EventKind, url: str = "url", found: StorageObject | None = None) -> ObjectEvent:
         """Return the event of our blob; if its spelling is uncertain, only its possible keys."""
         if self.place != self.container:
-            raise UnusableMessage("foreign", "it tells of another container")
+            raise UnusableMessage("foreign", "it is about another container")
         if not is_usable_key(self.key):
-            raise UnusableMessage("malformed", "no blob can stand at its key")
+            raise UnusableMessage("malformed", "no blob can have its key")
         spelled, sequencer = self.key_at(url), self.data.get("sequencer")
         certain = spelled == self.key
         other = () if certain or spelled is None or not is_usable_key(spelled) else (spelled,)

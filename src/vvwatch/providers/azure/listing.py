@@ -56,7 +56,7 @@ _BLOB: Final = re.compile(
     re.ASCII,
 )
 _WIDTH: Final = 1 + _BLOB.groups
-"""Into how many pieces a blob splits: what stands before it, and its fields."""
+"""Into how many pieces a blob splits: what precedes it, and its fields."""
 _make: Final = partial(tuple.__new__, StorageObject)
 """As `StorageObject._make`, in a third of the time."""
 _FOLDER: Final = re.compile(
@@ -101,7 +101,7 @@ class _EntryList(NamedTuple):
 async def parse_in_steps(body: bytes) -> ParsedPage:
     """Return the page in `body`. Raises ValueError if it is no complete listing."""
     if body.count(_END.encode()) > _MOST_ENTRIES:
-        raise ValueError("more blobs than were asked for")
+        raise ValueError("more blobs than requested")
     try:
         return await read_page(body)
     except Odd:
@@ -268,8 +268,8 @@ def _to_object(key: str, blob: Element) -> StorageObject | Irregularity:
     except ValueError:
         lacking.append("time of change")
     if lacking:
-        told = " or ".join(lacking)
-        return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {told}")
+        missing = " or ".join(lacking)
+        return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {missing}")
     if len(etag) > MOST_ETAG_CHARACTERS:
         return report_long_etag(key)
     archived = blob.findtext("Properties/AccessTier") == "Archive"

@@ -58,7 +58,7 @@ class StorageQueue:
         """As `EventQueue.receive`; parallel requests fetch many messages."""
         waited = 0.0
         while True:
-            messages = await self._received()
+            messages = await self._receive_round()
             if messages:
                 self._pause_seconds = _FIRST_PAUSE_SECONDS
                 return messages
@@ -92,7 +92,7 @@ class StorageQueue:
                 found,
                 Finding("notifications", "ok", f"events of {self._container!r} come into the queue"),
             ]
-        return [found, self._unseen()]
+        return [found, self._report_unverified()]
 
     async def repair(self) -> Sequence[Finding]:
         """As `EventQueue.repair`; there is nothing to repair."""
@@ -102,7 +102,7 @@ class StorageQueue:
         """As `EventQueue.aclose`."""
         await self._client.aclose()
 
-    async def _received(self) -> list[Message]:
+    async def _receive_round(self) -> list[Message]:
         """Return one round of messages, also if some of its requests fail."""
         hidden = {"visibilitytimeout": str(_HIDDEN_SECONDS)}
         answers, failures = await _run_for_each([hidden] * self._receiving, self._messages)
@@ -129,7 +129,7 @@ class StorageQueue:
         query = {"popreceipt": message.receipt, "visibilitytimeout": str(_RELEASED_FOR_SECONDS)}
         await self._client.ask(UPDATE, Request("PUT", f"messages/{message.id}", query, content=b""))
 
-    def _unseen(self) -> Finding:
+    def _report_unverified(self) -> Finding:
         return Finding(
             "notifications",
             "warning",

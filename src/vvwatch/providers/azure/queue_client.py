@@ -60,7 +60,7 @@ class QueueClient(AzureClient):
         """Return the response body; empty if the message is gone or another reader's. Raises StorageError."""
         asked = self.asked(operation)
         with _translate_errors(asked):
-            response = await self._pipeline.send_request(self._built(request), stream=True)
+            response = await self._pipeline.send_request(self._build_request(request), stream=True)
             try:
                 body = await self.whole(operation, "", response)
                 if response.status_code < 300:
@@ -76,7 +76,7 @@ class QueueClient(AzureClient):
 def unexpected_response(asked: RequestContext) -> StorageUnavailable:
     """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
-        f"{asked.failure}: something else than Azure Queue Storage answered",
+        f"{asked.failure}: something other than Azure Queue Storage answered",
         f"check the queue's address and proxy; {LATER}",
     )
 
@@ -99,11 +99,11 @@ def _translate(refused: ServiceRefusal, asked: RequestContext) -> StorageError |
     if code in _NO_QUEUE:
         return StorageUnavailable(
             f"{what}: there is no such queue ({code})",
-            "create it (az storage queue create), or correct its address; vvwatch goes on when it is there",
+            "create it (az storage queue create), or correct its address; vvwatch continues once it exists",
         )
     if code == "AuthorizationPermissionMismatch":
         return AccessDenied(
-            f"{what}: the identity has no right to ({code})",
+            f"{what}: the identity lacks permission ({code})",
             f"grant the role {asked.operation.role} on the queue",
         )
     return None

@@ -75,7 +75,7 @@ QueueUrl = Annotated[
 
 
 class AzureEvents(Events):
-    """A queue of a storage account, to which Event Grid tells of changes."""
+    """A queue of a storage account that receives changes from Event Grid."""
 
     queue: QueueUrl = ""
 
@@ -104,7 +104,7 @@ class AzureConnector(CloudConnector):
     def find_faults(self, endpoint_url: str) -> Iterator[Finding]:
         """Require https for tokens, which are as good as passwords while they last."""
         if endpoint_url.startswith("http://") and not self.list_given(secret_keys("account_key")):
-            what, hint = "would be asked with a token in clear", "over http only an account key can be used"
+            what, hint = "would be sent a token unencrypted", "over http only an account key can be used"
             yield Finding(("endpoint_url",), what, "https://…", hint)
 
 

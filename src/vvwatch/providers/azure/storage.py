@@ -119,7 +119,7 @@ class AzureStorage(RemoteStorage):
                 raise unexpected_response(self._client.asked(READ, key)) from None
             async with aclosing(self._client.chunks(READ, key, response)) as chunks:
                 yield Incoming(size, chunks, md5)
-        if is_timed(version):  # nothing in the answer tells that it was not replaced meanwhile
+        if is_timed(version):  # nothing in the response shows that it was not replaced meanwhile
             await self._stat_version(key, version)
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
@@ -134,19 +134,19 @@ class AzureStorage(RemoteStorage):
             "x-ms-meta-sha256": sha256,
         }
         if size_bytes > _PART_BYTES:
-            blocks = await self._staged(key, source, size_bytes)
+            blocks = await self._stage_blocks(key, source, size_bytes)
             request = Request("PUT", key, {"comp": "blocklist"}, headers, blocks)
         else:
             content = b"".join([part async for part in read_parts(source, _PART_BYTES)])
             request = Request("PUT", key, {}, headers | {"x-ms-blob-type": "BlockBlob"}, content)
-        await self._done(CREATE, request)
+        await self._send(CREATE, request)
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`."""
         _require_findable(key)
         if is_timed(version):
             await self._stat_version(key, version)
-        await self._done(DELETE, Request("DELETE", key, headers=_version_condition(version)))
+        await self._send(DELETE, Request("DELETE", key, headers=_version_condition(version)))
 
     async def aclose(self) -> None:
         """As `Storage.aclose`."""
@@ -191,7 +191,7 @@ class AzureStorage(RemoteStorage):
         while True:
             attempts += 1
             async with self._client.answer(LIST, request) as response:
-                self.heard(response.headers.get("Date"))
+                self.note_server_date(response.headers.get("Date"))
                 try:
                     async with self._receiving:
                         return await self._client.whole(LIST, "", response)
@@ -203,7 +203,7 @@ class AzureStorage(RemoteStorage):
 
     async def _stat(self, key: str, condition: Mapping[str, str]) -> StorageObject:
         _require_findable(key)
-        headers = await self._done(READ, Request("HEAD", key, headers=condition))
+        headers = await self._send(READ, Request("HEAD", key, headers=condition))
         if headers.get("x-ms-resource-type") == "directory":
             raise ObjectNotFound(f"{self.uri(key)!r} is a folder")
         try:
@@ -211,7 +211,7 @@ class AzureStorage(RemoteStorage):
         except (ValueError, LookupError):
             raise unexpected_response(self._client.asked(READ, key)) from None
 
-    async def _staged(self, key: str, source: Path, size_bytes: int) -> bytes:
+    async def _stage_blocks(self, key: str, source: Path, size_bytes: int) -> bytes:
         """Return the block list of the uploaded, uncommitted file.
 
         Block ids belong to one upload: two uploads to one key never mix.
@@ -221,11 +221,11 @@ class AzureStorage(RemoteStorage):
         part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
         async for part in read_parts(source, part_bytes):
             block = b64encode(f"{upload}-{len(blocks):05}".encode()).decode()
-            await self._done(CREATE, Request("PUT", key, {"comp": "block", "blockid": block}, content=part))
+            await self._send(CREATE, Request("PUT", key, {"comp": "block", "blockid": block}, content=part))
             blocks.append(f"<Uncommitted>{block}</Uncommitted>")
         return f"<BlockList>{''.join(blocks)}</BlockList>".encode()
 
-    async def _done(self, operation: Operation, request: Request) -> Mapping[str, str]:
+    async def _send(self, operation: Operation, request: Request) -> Mapping[str, str]:
         """Return the response headers; read the unused body to its end, so the connection can be reused."""
         async with self._client.answer(operation, request) as response:
             await self._client.whole(operation, request.key, response)
@@ -262,7 +262,7 @@ def _read_content_range(headers: Mapping[str, str], start: int) -> tuple[int, by
     else:
         begins, md5 = 0, md5 or headers.get("Content-MD5")
     if begins != start:
-        raise ValueError("another stretch than was asked for")
+        raise ValueError("another stretch than requested")
     return int(size), _decode_md5(md5)
 
 

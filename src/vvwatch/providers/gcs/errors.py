@@ -96,7 +96,8 @@ def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[No
 def unexpected_response(what: str) -> StorageUnavailable:
     """Return the error for a successful response with unexpected content."""
     return StorageUnavailable(
-        f"{what}: something else than Google Cloud Storage answered", "check endpoint_url and proxy; " + LATER
+        f"{what}: something other than Google Cloud Storage answered",
+        "check endpoint_url and proxy; " + LATER,
     )
 
 
@@ -118,8 +119,8 @@ def _translate(case: _RefusalContext) -> StorageError:
         )
     if "requester pays" in refused.message:
         return AccessDenied(
-            f"{case.what}: whoever uses bucket {case.bucket!r} pays for it",
-            "set user_project to a project that pays; it takes serviceusage.services.use there",
+            f"{case.what}: bucket {case.bucket!r} makes the requester pay",
+            "set user_project to a project that pays; this needs serviceusage.services.use there",
         )
     if refused.status in (429, 503) or refused.reason in _RATE_LIMITS:
         message = f"{case.what}: the store asks for fewer requests"
@@ -150,15 +151,17 @@ def _not_found(case: _RefusalContext) -> StorageError:
         return ObjectNotFound(f"{case.what}: it is not there")
     return StorageUnavailable(
         f"{case.what}: there is no bucket {case.bucket!r}",
-        "create it or correct the name; vvwatch goes on when it is there",
+        "create it or correct the name; vvwatch continues once it exists",
     )
 
 
 def _conflict(case: _RefusalContext) -> StorageError:
     if case.operation.conflict is ObjectExists:
-        return ObjectExists(f"{case.what}: one stands there", "choose another name or remove that object")
+        return ObjectExists(
+            f"{case.what}: an object already exists there", "choose another name or remove that object"
+        )
     return ObjectChanged(
-        f"{case.what}: it is not the version that was asked for", "the new version is picked up by itself"
+        f"{case.what}: it is not the requested version", "the new version is picked up automatically"
     )
 
 

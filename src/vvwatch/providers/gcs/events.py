@@ -50,13 +50,13 @@ def _parse_events(message: object, attributes: Mapping[str, str], bucket: str) -
     if not {"eventType", "bucketId", "objectId"} <= attributes.keys():
         raise UnusableMessage("foreign", "it is no notification of Google Cloud Storage")
     if attributes["bucketId"] != bucket:
-        raise UnusableMessage("foreign", "it tells of another bucket")
+        raise UnusableMessage("foreign", "it is about another bucket")
     kind = _KINDS.get(attributes["eventType"])
     if kind is None or (kind is EventKind.REMOVED and attributes.get("overwrittenByGeneration")):
         return ()
     key, generation = attributes["objectId"], attributes.get("objectGeneration", "")
     if not is_usable_key(key):
-        raise UnusableMessage("malformed", "no object can stand at its key")
+        raise UnusableMessage("malformed", "no object can have its key")
     if not _GENERATION.fullmatch(generation):
         raise UnusableMessage("malformed", "it has no objectGeneration")
     found = _to_object(message, attributes) if kind is EventKind.CREATED else None

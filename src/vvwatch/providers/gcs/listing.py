@@ -57,7 +57,7 @@ def parse_page(body: bytes) -> ParsedPage:
         if answer["kind"] != "storage#objects":
             raise ValueError("another kind of answer")
         if len(answer.get("items", ())) > _MOST_ENTRIES or len(answer.get("prefixes", ())) > _MOST_ENTRIES:
-            raise ValueError("more entries than were asked for")
+            raise ValueError("more entries than requested")
         items, incomplete = _split_complete(answer.get("items", ()))
         objects, irregular = _sort_out_entries(_to_objects(items))
         folders, token = answer.get("prefixes", ()), answer.get("nextPageToken", "")

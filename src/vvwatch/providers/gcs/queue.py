@@ -62,7 +62,7 @@ class PubSubQueue:
         answer = None
         try:
             with move_on_after(_WAIT_SECONDS), translate_errors(PULL, self._subscription):
-                answer = await self._pulled(request)
+                answer = await self._pull(request)
         except ReplyTooLarge:
             self._most = max(1, self._most // 2)
             raise
@@ -89,14 +89,14 @@ class PubSubQueue:
 
     async def repair(self) -> Sequence[Finding]:
         """As `EventQueue.repair`."""
-        return await self._examination.repaired()
+        return await self._examination.repair()
 
     async def aclose(self) -> None:
         """As `EventQueue.aclose`."""
         await self._session.aclose()
         await self._storage.aclose()
 
-    async def _pulled(self, request: Request) -> Answer | None:
+    async def _pull(self, request: Request) -> Answer | None:
         """Return the response; None if the service had nothing in time.
 
         It retries only once, so a failure is reported before the wait is over.
@@ -128,7 +128,7 @@ def parse_messages(body: bytes, bucket: str) -> list[Message]:
     try:
         received = read_json(body or b"{}").get("receivedMessages", ())
         if len(received) > _MOST_MESSAGES:
-            raise ValueError("more messages than were asked for")
+            raise ValueError("more messages than requested")
         return [_to_message(each["ackId"], each["message"], bucket) for each in received]
     except (LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError("not the shape of an answer to a pull") from None

@@ -39,7 +39,7 @@ class Examination:
     async def findings(self) -> list[Finding]:
         """Return the findings, the subscription first. Never raises: a failed request is a finding."""
         try:
-            described = await self._described()
+            described = await self._describe()
         except AccessDenied as error:
             return [Finding("queue", "warning", error.message, self._grant(LOOK.role)), await self._right()]
         except StorageError as error:
@@ -48,10 +48,10 @@ class Examination:
         topic = _topic_of(described)
         return [*found, await self._notifications(topic)] if topic else found
 
-    async def repaired(self) -> list[Finding]:
+    async def repair(self) -> list[Finding]:
         """Add a notification configuration for every relevant event; return the new findings."""
         try:
-            topic = _topic_of(await self._described())
+            topic = _topic_of(await self._describe())
             if topic and not _relevant_configurations(await self._configurations(), topic):
                 content = {
                     "topic": f"{_SERVICE}{topic}",
@@ -66,7 +66,7 @@ class Examination:
             return [*await self.findings(), Finding("notifications", "problem", error.message, hint)]
         return await self.findings()
 
-    async def _described(self) -> dict[str, Any]:
+    async def _describe(self) -> dict[str, Any]:
         request = Request("GET", self._pubsub.address(self._subscription))
         return await request_json(self._pubsub, request, LOOK, self._subscription)
 
@@ -99,7 +99,7 @@ class Examination:
         if _topic_of(described) is None:
             recreate = self._command("create", "--topic=TOPIC --ack-deadline=60")
             fix = f"{self._command('delete')} && {recreate}"
-            found.append(Finding("queue", "problem", "its topic was deleted: nothing comes any more", fix))
+            found.append(Finding("queue", "problem", "its topic was deleted: no more messages arrive", fix))
         push = described.get("pushConfig")
         if isinstance(push, dict) and push.get("pushEndpoint"):
             fix = self._command("modify-push-config", "--push-endpoint=''")

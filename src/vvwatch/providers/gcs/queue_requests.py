@@ -59,8 +59,8 @@ class PubSubSession(GcsSession):
         """Return the address of a resource such as `projects/P/subscriptions/S`, or of an operation on it."""
         return URL(f"{self._service}/v1/{quote(resource)}{':' * bool(verb)}{verb}", encoded=True)
 
-    def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
-        tls, token = super()._prepared()
+    def _prepare(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
+        tls, token = super()._prepare()
         token.scopes = _SCOPE
         return tls, token
 
@@ -101,7 +101,7 @@ def _translate(refused: ServiceRefusal, right: Right, resource: str) -> StorageE
     what = f"{resource!r} cannot be {right.verb}"
     if refused.status == 403:
         return AccessDenied(
-            f"{what}: this identity may not",
+            f"{what}: this identity lacks permission",
             f"grant {right.permission} on {resource!r}, which the role {right.role} has",
         )
     if refused.status == 404:

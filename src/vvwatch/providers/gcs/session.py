@@ -97,12 +97,12 @@ class GcsSession:
 
     async def ask_once(self, request: Request) -> Answer:
         """As `ask`, without retries."""
-        async with await self._sent(request) as response:
+        async with await self._send(request) as response:
             return Answer(response.status, response.headers, await response.read())
 
     async def open(self, request: Request) -> aiohttp.ClientResponse:
         """Return the response with an unread body; enter it as a context."""
-        return await _retry_patiently(lambda: self._sent(request))
+        return await _retry_patiently(lambda: self._send(request))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -121,8 +121,8 @@ class GcsSession:
         encoded = urlencode({name: value for name, value in named.items() if value})
         return URL(f"{self._root}{path}?{encoded}", encoded=True)
 
-    async def _sent(self, request: Request) -> aiohttp.ClientResponse:
-        storage = await self._connected()
+    async def _send(self, request: Request) -> aiohttp.ClientResponse:
+        storage = await self._connect()
         headers = {**request.headers, **await storage._headers()}  # noqa: SLF001  # the SDK's own requests add them
         response = await storage.session.session.request(
             request.method,
@@ -140,10 +140,10 @@ class GcsSession:
         async with response:
             raise ServiceRefusal(response.status, await response.read(), response.headers)
 
-    async def _connected(self) -> Storage:
+    async def _connect(self) -> Storage:
         async with self._turn:
             if self._storage is None:
-                tls, token = await to_thread.run_sync(self._prepared)
+                tls, token = await to_thread.run_sync(self._prepare)
                 connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls)
                 proxy = self._location.proxy or None
                 session = new_session(connector=connector, timeout=_TIMEOUT, proxy=proxy)
@@ -156,7 +156,7 @@ class GcsSession:
                 )
             return self._storage
 
-    def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
+    def _prepare(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
         """What reads files."""
         return _build_tls(self._location.ca_file), GcsToken("{}" if self._in_clear else self._credentials)
 

@@ -67,7 +67,7 @@ Subscription = Annotated[
 
 
 class GcsEvents(Events):
-    """A subscription of Pub/Sub, to whose topic the bucket tells of changes; `endpoint_url` is an emulator's."""
+    """A subscription of Pub/Sub, whose topic receives the bucket's changes; `endpoint_url` is an emulator's."""
 
     queue: Subscription = ""
     endpoint_url: Endpoint | None = None

@@ -94,7 +94,7 @@ class GcsStorage(RemoteStorage):
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`."""
         _require_usable(key, ObjectNotFound)
-        with self._told(READ, key):
+        with self._translate_errors(READ, key):
             answer = await self._session.ask(Request("GET", self._session.objects(key, fields=OBJECT_FIELDS)))
         try:
             return parse_object(answer.body)
@@ -126,13 +126,13 @@ class GcsStorage(RemoteStorage):
         _require_usable(key, OutsideLocation)
         if size_bytes > PART_BYTES:
             await self._require_none(key)
-        with self._told(CREATE, key):
+        with self._translate_errors(CREATE, key):
             await upload_object(self._session, NewObject(key, source, size_bytes, sha256, content_type))
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""
-        await self._stat_version(key, version)  # not every compatible server minds the condition
-        with self._told(DELETE, key):
+        await self._stat_version(key, version)  # some compatible servers ignore the condition
+        with self._translate_errors(DELETE, key):
             await self._session.ask(Request("DELETE", self._session.objects(key, ifGenerationMatch=version)))
 
     async def aclose(self) -> None:
@@ -140,9 +140,9 @@ class GcsStorage(RemoteStorage):
         await self._session.aclose()
 
     async def _page(self, prefix: str, url: URL) -> ParsedPage:
-        with self._told(LIST, prefix):
+        with self._translate_errors(LIST, prefix):
             answer = await self._session.ask(Request("GET", url))
-        self.heard(answer.headers.get("Date"))
+        self.note_server_date(answer.headers.get("Date"))
         try:
             async with self._parsing:  # one page at a time: else one turn of the loop parses many
                 if len(answer.body) > LARGE_BYTES:
@@ -156,7 +156,7 @@ class GcsStorage(RemoteStorage):
     ) -> aiohttp.ClientResponse | None:
         """Return the response with the bytes; None if the range has none."""
         url = self._session.objects(key, alt="media", ifGenerationMatch=version)
-        with self._told(READ, key):
+        with self._translate_errors(READ, key):
             try:
                 return await self._session.open(Request("GET", url, headers, raw=True))
             except ServiceRefusal as refused:
@@ -165,17 +165,17 @@ class GcsStorage(RemoteStorage):
         return None
 
     async def _chunks(self, response: aiohttp.ClientResponse, key: str) -> AsyncGenerator[bytes]:
-        with self._told(READ, key):
+        with self._translate_errors(READ, key):
             async for chunk in response.content.iter_any():
                 yield chunk
 
-    def _told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
+    def _translate_errors(self, operation: Operation, key: str) -> AbstractContextManager[None]:
         return translate_errors(operation, self._bucket, self.uri(key))
 
 
 def _require_usable(key: str, error: type[StorageError]) -> None:
     if not is_usable_key(key):
-        raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, and not '.' or '..'")
+        raise error(f"no object can have the key {key!r}", "keys are UTF-8 without NUL, and not '.' or '..'")
 
 
 def _drop_repeats(page: ListedPage, known: set[str], after: str) -> ListedPage:
@@ -187,7 +187,7 @@ def _drop_repeats(page: ListedPage, known: set[str], after: str) -> ListedPage:
 
 
 def _read_size(response: aiohttp.ClientResponse, start: int | None) -> int | None:
-    """Return the size of the whole object; None if the response is not what was asked for."""
+    """Return the size of the whole object; None if the response is not what was requested."""
     if start is None:
         said = response.headers.get("X-Goog-Stored-Content-Length") or response.headers.get("Content-Length")
         return int(said) if response.status == 200 and said and said.isdecimal() else None

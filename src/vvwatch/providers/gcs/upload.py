@@ -40,8 +40,8 @@ class NewObject:
     @property
     def resource(self) -> bytes:
         """Return the metadata for the service."""
-        told = {"name": self.key, "contentType": self.content_type, "metadata": {"sha256": self.sha256}}
-        return json.dumps(told).encode()
+        metadata = {"name": self.key, "contentType": self.content_type, "metadata": {"sha256": self.sha256}}
+        return json.dumps(metadata).encode()
 
 
 async def upload_object(session: GcsSession, new: NewObject) -> None:
@@ -73,7 +73,7 @@ async def _upload_parts(session: GcsSession, new: NewObject) -> None:
             reached = _received_bytes(answer)
             standstills = standstills + 1 if reached <= start else 0
             if standstills > _STANDSTILLS:
-                raise StorageUnavailable(f"the upload of {new.key!r} does not get on", LATER)
+                raise StorageUnavailable(f"the upload of {new.key!r} makes no progress", LATER)
             start = reached
 
 
@@ -90,7 +90,7 @@ async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL
     try:
         url = session.at_root(answer.headers["Location"])
     except (LookupError, ValueError):
-        raise unexpected_response(f"no upload of {new.key!r} can be begun") from None
+        raise unexpected_response(f"no upload of {new.key!r} can be started") from None
     try:
         yield url
     except BaseException:

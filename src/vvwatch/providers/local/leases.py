@@ -33,7 +33,7 @@ def has_writer(descriptor: int) -> bool:
         return False
     if magic_of(descriptor) not in _LOCAL_FILESYSTEMS:
         return False
-    # A broken lease is told by a signal, SIGIO unless we choose; SIGIO kills, SIGURG is ignored by default.
+    # The kernel reports a broken lease by a signal, SIGIO unless we choose; SIGIO kills, SIGURG is ignored by default.
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -24,7 +24,7 @@ class Root:
     def require_same(self) -> None:
         """Raises StorageUnavailable if the folder is gone or replaced, AccessDenied."""
         if self._identify() != self._identity:
-            raise self.lost("another folder stands in its place")
+            raise self.lost("another folder is in its place")
 
     def unusable(self, error: OSError) -> StorageError:
         """Return the error for `error` at the root itself."""

@@ -75,14 +75,14 @@ class FolderSource:
         """Watch until some folders are not watched. Raises StorageError when the root goes, OSError."""
         tree = await to_thread.run_sync(WatchfilesTree, self._root)
         try:
-            while await self._sweep(tree, outbox) and await to_thread.run_sync(tree.is_complete):
+            while await self._follow_tree(tree, outbox) and await to_thread.run_sync(tree.is_complete):
                 pass
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(tree.close)
 
-    async def _sweep(self, tree: WatchfilesTree, outbox: Outbox) -> bool:
-        """Have everything listed, and follow the tree until the next sweep; False when it must be replaced."""
+    async def _follow_tree(self, tree: WatchfilesTree, outbox: Outbox) -> bool:
+        """Have everything listed, and follow the tree until the next full scan; False when it must be replaced."""
         self._remote = await to_thread.run_sync(remote_filesystem, self._root)
         self.health = self._judge(tree)
         swept_at = listed_at = self._clock.monotonic()

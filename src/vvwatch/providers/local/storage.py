@@ -157,17 +157,17 @@ class LocalStorage:
         """As `Storage.aclose`."""
 
     def _pages(self, prefix: str, skips: Callable[[str], bool] | None, *, recursive: bool) -> Iterator[Page]:
-        with self._opened() as root, _translate_errors(prefix):
+        with self._open() as root, _translate_errors(prefix):
             yield from Walk(root, has_lasting_inodes, skips).pages(prefix, recursive=recursive)
             self._require_same_root(root)
 
     def _stat(self, key: str) -> StorageObject:
-        with self._opened() as root, _parent_below(root, key) as (folder, name), _translate_errors(key):
+        with self._open() as root, _parent_below(root, key) as (folder, name), _translate_errors(key):
             status = _stat_regular(key, name, folder)
             return object_of(key, status, lasting=has_lasting_inodes(folder))
 
     def _open_version(self, key: str, version: str) -> int:
-        with self._opened() as root:
+        with self._open() as root:
             file = _open_below(root, key)
         try:
             _require_version(key, version, file)
@@ -177,7 +177,7 @@ class LocalStorage:
         return file
 
     def _find_in_use(self, keys: Sequence[str]) -> set[str]:
-        with self._opened() as root:
+        with self._open() as root:
             return {key for key in keys if self._in_use(root, key)}
 
     def _in_use(self, root: int, key: str) -> bool:
@@ -189,7 +189,7 @@ class LocalStorage:
             # Who holds a write lease has the file open for writing: it cannot be opened before the lease ends.
             if isinstance(error.__cause__, BlockingIOError):
                 return True
-            # Where the folder is well it is the file's own trouble, which its import is told.
+            # Where the folder is well it is the file's own trouble, which its import reports.
             self._check(write=False)
             return False
         try:
@@ -199,7 +199,7 @@ class LocalStorage:
 
     def _write(self, key: str, source: Path) -> WriteResult:
         parent, _, name = _check_key(key).rpartition("/")
-        with source.open("rb") as reader, self._opened() as root:
+        with source.open("rb") as reader, self._open() as root:
             with _translate_errors(key, missing=OutsideLocation):
                 folder = make_folder(root, parent)
             try:
@@ -210,14 +210,14 @@ class LocalStorage:
         return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
     def _delete(self, key: str, version: str) -> None:
-        with suppress(ObjectNotFound), self._opened() as root, _parent_below(root, key) as (folder, name):
+        with suppress(ObjectNotFound), self._open() as root, _parent_below(root, key) as (folder, name):
             if not is_same_version(self._stat(key).version, version):
                 raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
             with _translate_errors(key):
                 os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
-        with self._opened() as root, _translate_errors(str(self._root)):
+        with self._open() as root, _translate_errors(str(self._root)):
             with os.scandir(root) as entries:
                 next(entries, None)
             os.stat(".", dir_fd=root)
@@ -227,18 +227,18 @@ class LocalStorage:
                 os.unlink(name, dir_fd=root)
 
     @contextmanager
-    def _opened(self) -> Iterator[int]:
-        with self._told_of_root():
+    def _open(self) -> Iterator[int]:
+        with self._translate_root_errors():
             root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with self._told_of_root():
+            with self._translate_root_errors():
                 self._require_mounted(root)
             yield root
         finally:
             os.close(root)
 
     @contextmanager
-    def _told_of_root(self) -> Iterator[None]:
+    def _translate_root_errors(self) -> Iterator[None]:
         try:
             yield
         except PermissionError as error:
@@ -252,7 +252,7 @@ class LocalStorage:
         except OSError as error:
             raise shortage_in(error) or StorageUnavailable(
                 f"the folder {str(self._root)!r} is not there: {error.strerror}",
-                "mount or create it; vvwatch goes on when it is back",
+                "mount or create it; vvwatch continues once it is back",
             ) from error
 
     def _require_mounted(self, root: int) -> None:
@@ -272,7 +272,7 @@ class LocalStorage:
             )
 
     def _require_same_root(self, root: int) -> None:
-        with self._told_of_root():
+        with self._translate_root_errors():
             before, now = os.fstat(root), self._root.stat()
         if (before.st_dev, before.st_ino) != (now.st_dev, now.st_ino):
             raise StorageUnavailable(
@@ -356,7 +356,7 @@ def _require_version(key: str, version: str, file: int) -> None:
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or not _is_version(status, version, file):
         raise ObjectChanged(
-            f"{key!r} is not the version that was asked for", "the new version is picked up by itself"
+            f"{key!r} is not the requested version", "the new version is picked up automatically"
         )
 
 
@@ -385,9 +385,11 @@ def _translate(key: str, error: OSError, missing: type[StorageError]) -> Storage
         hint = _access_hint("access it") if error.errno != errno.EROFS else _READ_ONLY
         return AccessDenied(f"{key!r} is denied: {error.strerror}", hint)
     if error.errno == errno.EEXIST:
-        return ObjectExists(f"other content stands at {key!r}", "choose another name or remove that file")
+        return ObjectExists(f"other content exists at {key!r}", "choose another name or remove that file")
     if error.errno in _FULL:
-        return StorageUnavailable(f"no room for {key!r}: {error.strerror}", "free space; it is tried again")
+        return StorageUnavailable(
+            f"no room for {key!r}: {error.strerror}", "free space; it is tried again automatically"
+        )
     return StorageUnavailable(
         f"{key!r} failed: {error.strerror}", "the filesystem may be failing; see the kernel's log"
     )

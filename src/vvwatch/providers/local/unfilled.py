@@ -15,7 +15,7 @@ _MOST_STRETCHES: Final = 10_000
 def is_unfilled(descriptor: int, now: float) -> bool:
     """Return whether the file behind `descriptor` is mostly holes and recently changed; `now` is in epoch seconds.
 
-    Allocated, unwritten space counts as a hole, compressed content does not. False where the file system cannot tell.
+    Allocated, unwritten space counts as a hole, compressed content does not. False where the file system cannot say.
     Moves the position of `descriptor`.
     """
     status = os.fstat(descriptor)
@@ -31,7 +31,7 @@ def _is_mostly_hole(descriptor: int, size: int) -> bool:
             start = os.lseek(descriptor, end, os.SEEK_DATA)
             end = os.lseek(descriptor, start, os.SEEK_HOLE)
         except OSError as error:
-            # There is no content behind `end`; any other number is of a file system that does not tell.
+            # There is no content behind `end`; any other number is of a file system that does not say.
             return error.errno == errno.ENXIO and 2 * filled < size
         filled += end - start
         if 2 * filled >= size:

@@ -46,7 +46,7 @@ class Room:
         """Raises SpoolFull if so many more bytes are not available."""
         if self._most_bytes is not None and self.used_bytes + size_bytes > self._most_bytes:
             raise SpoolFull(
-                f"the file does not fit: what was sent in takes {self.used_bytes:,} "
+                f"the file does not fit: uploaded files take {self.used_bytes:,} "
                 f"of {self._most_bytes:,} bytes already",
                 "raise [api] uploads_bytes, or delete some of their media (room is free within an hour)",
             )
@@ -224,4 +224,4 @@ def _on_own_disk() -> Iterator[None]:
 
 def no_room() -> SpoolFull:
     """Return the error for a full disk."""
-    return SpoolFull("there is no room for the file on this machine", "free some where state_dir is")
+    return SpoolFull("this machine has no disk space for the file", "free space where state_dir is")

@@ -77,7 +77,7 @@ def group_pages(pages: Iterator[Page]) -> Iterator[Sequence[Page]]:
 class Walk:
     """A walk below the directory `root`.
 
-    `keeps_inodes` tells whether inode numbers last on the file system of a directory. Folders whose key `skips` are
+    `keeps_inodes` returns whether inode numbers last on the file system of a directory. Folders whose key `skips` are
     passed over, with all below them.
     """
 

@@ -212,7 +212,7 @@ class WatchfilesTree:
         return self._listener.fileno()
 
     def wait_seconds(self) -> float | None:
-        """Return after how many seconds `read` returns something by itself; None for not at all."""
+        """Return after how many seconds `read` returns something without a change; None for never."""
         due = [] if self._bursts.due_at is None else [self._bursts.due_at]
         if self._young:
             due.append(max(min(self._young.values()) + _AGAIN_SECONDS, self._count_after))

@@ -35,7 +35,7 @@ _READ_SECONDS: Final = 60
 _ATTEMPTS: Final = 3
 
 for _sdk in ("aiobotocore", "botocore"):
-    logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they tell session tokens and signatures
+    logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they log session tokens and signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,14 @@ class S3Client:
         self._parsing = Lock()
         self._client: Any = None
 
-    def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
+    def translate_errors(self, operation: Operation, key: str) -> AbstractContextManager[None]:
         """Translate the block's failures at `key`."""
         return translate_errors(operation, self._location.bucket, self.address.of(key))
 
     async def ask(self, name: str, operation: Operation, key: str, **parameters: Any) -> Answer:
         """Return the response to the SDK operation `name` on the object at `key`."""
-        with self.told(operation, key):
-            request = getattr(await self._connected(), name)
+        with self.translate_errors(operation, key):
+            request = getattr(await self._connect(), name)
             return self._answer(operation, key, await request(**self._common, Key=key, **parameters))
 
     async def ask_if(
@@ -111,8 +111,8 @@ class S3Client:
 
     async def head(self, key: str) -> Answer:
         """Return the response to a HEAD of the object at `key`."""
-        with self.told(READ, key):
-            client = await self._connected()
+        with self.translate_errors(READ, key):
+            client = await self._connect()
             try:
                 answer = await client.head_object(**self._common, Key=key)
             except ClientError as error:
@@ -124,8 +124,8 @@ class S3Client:
 
     async def list(self, prefix: str, parameters: Mapping[str, Any]) -> tuple[Listing, str | None]:
         """Return a page of the keys that start with `prefix`, and the server's Date."""
-        with self.told(LIST, prefix):
-            client = await self._connected()
+        with self.translate_errors(LIST, prefix):
+            client = await self._connect()
             try:
                 answer = await client.list_objects_v2(
                     **self._common,
@@ -147,7 +147,7 @@ class S3Client:
     def _answer(self, operation: Operation, key: str, said: Mapping[str, Any]) -> Answer:
         return Answer(said, f"{self.address.of(key)!r} cannot be {operation.verb}")
 
-    async def _connected(self) -> Any:
+    async def _connect(self) -> Any:
         async with self._making:
             if self._client is None:
                 self._client = await to_thread.run_sync(self._make)

@@ -86,7 +86,7 @@ def describe_object(key: str, answer: Mapping[str, Any]) -> StorageObject:
 
 
 def _object_replaced(key: str) -> ObjectChanged:
-    return ObjectChanged(f"{key!r} was replaced meanwhile", "the new version is picked up by itself")
+    return ObjectChanged(f"{key!r} was replaced meanwhile", "the new version is picked up automatically")
 
 
 def _is_finer(listed: str, said: str) -> bool:

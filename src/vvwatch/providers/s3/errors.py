@@ -79,7 +79,7 @@ class NotOffered(StorageUnavailable):
 
 
 class ArgumentRefused(StorageUnavailable):
-    """Raised when the store calls the request invalid. It stays within the modules of this store."""
+    """Raised when the store rejects the request as invalid. It stays within the modules of this store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _not_found(refusal: _Refusal) -> StorageError:
 def _bucket_missing(refusal: _Refusal) -> StorageUnavailable:
     return StorageUnavailable(
         f"{refusal.what}: there is no bucket {refusal.bucket!r}",
-        "create it or correct the name; vvwatch goes on when it is there",
+        "create it or correct the name; vvwatch continues once it exists",
     )
 
 
@@ -170,16 +170,16 @@ def _upload_missing(refusal: _Refusal) -> StorageUnavailable:
 def _conflict(refusal: _Refusal) -> StorageError:
     if refusal.operation.conflict is ObjectExists:
         return ObjectExists(
-            f"{refusal.what}: an object stands there", "choose another name or remove that object"
+            f"{refusal.what}: an object already exists there", "choose another name or remove that object"
         )
     return ObjectChanged(
-        f"{refusal.what}: it is not the version that was asked for", "the new version is picked up by itself"
+        f"{refusal.what}: it is not the requested version", "the new version is picked up automatically"
     )
 
 
 def _object_archived(refusal: _Refusal) -> ObjectArchived:
     return ObjectArchived(
-        f"{refusal.what}: it is archived", "restore it; vvwatch goes on when it can be read"
+        f"{refusal.what}: it is archived", "restore it; vvwatch continues once it can be read"
     )
 
 
@@ -190,7 +190,7 @@ def _access_denied(refusal: _Refusal) -> AccessDenied:
     where = f" on arn:aws:s3:::{resource}" if permission.startswith("s3:") else " on the bucket's key"
     rest = "; without s3:ListBucket an object that is not there looks so, too"
     return AccessDenied(
-        f"{refusal.what}: these credentials have no right to ({refusal.code or refusal.status})",
+        f"{refusal.what}: these credentials lack permission ({refusal.code or refusal.status})",
         f"grant {permission}{where}{rest if refusal.operation is READ else ''}",
     )
 
@@ -225,7 +225,9 @@ def _not_offered(refusal: _Refusal) -> NotOffered:
 
 
 def _invalid_argument(refusal: _Refusal) -> ArgumentRefused:
-    return ArgumentRefused(f"{refusal.what}: the store calls the request invalid ({refusal.code})", LATER)
+    return ArgumentRefused(
+        f"{refusal.what}: the store rejects the request as invalid ({refusal.code})", LATER
+    )
 
 
 _UNKNOWN: Final = _credentials_refused("the store does not know the access key", "check the access key id")
@@ -237,7 +239,7 @@ _BY_CODE: Final[Mapping[str, Callable[[_Refusal], StorageError]]] = {
     "AllAccessDisabled": _access_denied,
     "AuthorizationHeaderMalformed": _malformed_request,
     "ConditionalRequestConflict": lambda refusal: StorageUnavailable(
-        f"{refusal.what}: someone else writes there just now", LATER
+        f"{refusal.what}: another writer is active there", LATER
     ),
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
@@ -280,7 +282,7 @@ _BY_STATUS: Final[Mapping[int, Callable[[_Refusal], StorageError]]] = {
     401: _credentials_refused("the credentials are not accepted", "check them"),
     403: _access_denied,
     404: _not_found,
-    405: _not_found,  # a delete marker stands there
+    405: _not_found,  # a delete marker is there
     412: _conflict,
     416: _conflict,
     429: _throttle,

@@ -67,7 +67,7 @@ def _open_envelopes(body: str) -> dict[str, Any]:
         if kind not in ("Notification", *_CONFIRMATIONS):
             return envelope
         if kind != "Notification":
-            raise UnusableMessage("foreign", f"SNS sends a {kind}, which a person has to answer")
+            raise UnusableMessage("foreign", f"SNS sends a {kind}, which a person must answer")
         text = envelope.get("Message")
     raise UnusableMessage("malformed", "there are envelopes in envelopes")
 
@@ -140,12 +140,12 @@ class _Subject:
     at: object
 
     def event(self) -> ObjectEvent:
-        found = self._found() if self.kind is EventKind.CREATED and len(self.keys) == 1 else None
+        found = self._parse_object() if self.kind is EventKind.CREATED and len(self.keys) == 1 else None
         sequencer = self.said.get("sequencer")
         ordered = isinstance(sequencer, str) and _SEQUENCER.fullmatch(sequencer)
         return ObjectEvent(self.kind, self.keys, found, str(sequencer) if ordered else "")
 
-    def _found(self) -> StorageObject | None:
+    def _parse_object(self) -> StorageObject | None:
         """Return the object with its listed version; None if a part of it is missing."""
         etag, size = self.said.get("eTag") or self.said.get("etag"), self.said.get("size")
         at = parse_time(self.at)
@@ -157,7 +157,7 @@ class _Subject:
 
 def _require_bucket(place: dict[str, Any], bucket: str) -> None:
     if _require_text(require_mapping(place, "bucket"), "name") != bucket:
-        raise UnusableMessage("foreign", "it tells of another bucket")
+        raise UnusableMessage("foreign", "it is about another bucket")
 
 
 def _require_text(outer: dict[str, Any], name: str) -> str:
@@ -171,7 +171,7 @@ def _possible_keys(keys: Iterable[str | None]) -> tuple[str, ...]:
     """Return the distinct keys that an object can have. Raises without any."""
     possible = tuple(dict.fromkeys(key for key in keys if key is not None and _can_be(key)))
     if not possible:
-        raise UnusableMessage("malformed", "no object can stand at its key")
+        raise UnusableMessage("malformed", "no object can have its key")
     return possible
 
 

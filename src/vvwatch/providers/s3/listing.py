@@ -42,7 +42,7 @@ _ROW: Final = re.compile(
     re.ASCII,
 )
 _WIDTH: Final = 1 + _ROW.groups
-"""Into how many pieces a row splits: what stands before it, and its fields."""
+"""Into how many pieces a row splits: what precedes it, and its fields."""
 _MOST_ENTRIES: Final = 50_000
 """S3 lists a thousand at once; another store may list more, and its page is parsed beside the event loop."""
 
@@ -54,7 +54,7 @@ _PLAIN: Final = b"\n" + bytes(byte for byte in range(0x20, 0x7F) if byte != ord(
 """What stands for itself wherever it stands in XML, but for `<` and `&`."""
 
 _SIZE: Final = re.compile(rf"\d{{1,{MOST_SIZE_DIGITS}}}", re.ASCII)
-_TOLD: Final = ("Key", "LastModified", "ETag", "Size", "StorageClass")
+_FIELDS: Final = ("Key", "LastModified", "ETag", "Size", "StorageClass")
 _REPEATED: Final = frozenset(("ChecksumAlgorithm",))
 
 
@@ -214,7 +214,7 @@ def _read_frame(root: Element) -> _Frame:
 def _describe_entry(element: Element, encoded: bool) -> StorageObject | Irregularity:
     """Return the object of a <Contents>, or an irregularity if a required field is missing."""
     children = _fields_of(element)
-    fields: dict[str, str] = {name: _leaf_text(children[name]) for name in _TOLD if name in children}
+    fields: dict[str, str] = {name: _leaf_text(children[name]) for name in _FIELDS if name in children}
     if not fields.get("Key"):
         raise NoListing("an object in the answer has no key")
     key = _decode_key(fields["Key"], encoded)

@@ -1,4 +1,4 @@
-"""A bucket's notification configuration: who hears of which events, and what a queue misses.
+"""A bucket's notification configuration: which destinations receive which events, and what a queue misses.
 
 Configurations have the service's form: `QueueConfigurations`, `TopicConfigurations`, `LambdaFunctionConfigurations`
 and `EventBridgeConfiguration`.
@@ -42,17 +42,17 @@ class Rule:
         """Return its keys as a pattern."""
         return f"{self.prefix}*{self.suffix}"
 
-    def tells(self, family: str) -> bool:
+    def has_event(self, family: str) -> bool:
         """Return whether it covers any event of the family, such as `s3:ObjectCreated`."""
         return any(event.startswith(f"{family}:") for event in self.events)
 
-    def missed(self) -> tuple[str, ...]:
+    def list_missed_creations(self) -> tuple[str, ...]:
         """Return the kinds of creation that it does not cover."""
         if _EVERY in self.events:
             return ()
         return tuple(way for way in _WAYS if f"{CREATED}:{way}" not in self.events)
 
-    def meets(self, other: Rule) -> bool:
+    def may_overlap(self, other: Rule) -> bool:
         """Return whether some key may match both."""
         return _one_within(self.prefix, other.prefix) and _one_within(self.suffix[::-1], other.suffix[::-1])
 
@@ -76,7 +76,7 @@ def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
 
 def list_unheard(rules: Sequence[Rule]) -> list[str]:
     """Return the useful events, besides new objects, that no rule covers."""
-    return [event for event in _BESIDES if not any(rule.tells(_event_family(event)) for rule in rules)]
+    return [event for event in _BESIDES if not any(rule.has_event(_event_family(event)) for rule in rules)]
 
 
 def complete_configuration(config: Mapping[str, Any], kind: str, arn: str) -> dict[str, Any] | None:
@@ -87,19 +87,19 @@ def complete_configuration(config: Mapping[str, Any], kind: str, arn: str) -> di
     wanted = deepcopy(dict(config))
     entries = wanted.setdefault(kind, [])
     rules = [(entry, _parse_rule(kind, entry)) for entry in entries]
-    ours = [entry for entry, rule in rules if rule.arn == arn and rule.tells(CREATED)]
+    ours = [entry for entry, rule in rules if rule.arn == arn and rule.has_event(CREATED)]
     if not ours:
         ours = [{"Id": _OUR_ID, _DESTINATIONS[kind]: arn, "Events": []}]
         entries += ours
     for entry in ours:
         rule = _parse_rule(kind, entry)
-        others = [other for other in _collect_rules(wanted, entry) if other.meets(rule)]
-        if rule.missed():
-            if any(other.tells(CREATED) for other in others):
+        others = [other for other in _collect_rules(wanted, entry) if other.may_overlap(rule)]
+        if rule.list_missed_creations():
+            if any(other.has_event(CREATED) for other in others):
                 return None
             entry["Events"] = [*_remove_events(CREATED, rule.events), _EVERY]
         entry["Events"] += [
-            e for e in list_unheard([rule]) if not any(o.tells(_event_family(e)) for o in others)
+            e for e in list_unheard([rule]) if not any(o.has_event(_event_family(e)) for o in others)
         ]
     return wanted
 

@@ -54,7 +54,7 @@ class SqsQueue:
         while True:
             lanes = self._lanes
             patient = lanes == 1 and not found
-            count = await self._sweep(lanes, LONG_POLL_SECONDS if patient else 0, found)
+            count = await self._receive_round(lanes, LONG_POLL_SECONDS if patient else 0, found)
             many = 2 * count > lanes * _BATCH
             self._lanes = min(2 * lanes, _MOST_LANES) if many else max(lanes // 2, 1)
             if (found or patient) and (not many or len(found) >= _ENOUGH_MESSAGES):
@@ -81,7 +81,7 @@ class SqsQueue:
         """As `EventQueue.aclose`."""
         await self._client.aclose()
 
-    async def _sweep(self, lanes: int, wait_seconds: int, found: list[Message]) -> int:
+    async def _receive_round(self, lanes: int, wait_seconds: int, found: list[Message]) -> int:
         """Add the messages of so many parallel requests to `found`; return their number.
 
         A failed request loses nothing that others received.
@@ -124,10 +124,10 @@ class SqsQueue:
         return messages
 
     def _message(self, said: Mapping[str, Any]) -> Message:
-        told = events.parse_message(said.get("Body", ""), self._bucket, aws=self._aws)
+        parsed = events.parse_message(said.get("Body", ""), self._bucket, aws=self._aws)
         sent = said.get("Attributes", {}).get("SentTimestamp", "")
         sent_at = int(sent) / 1000 if sent.isdecimal() else None
-        return Message(said["ReceiptHandle"], said["MessageId"], told.events, told.refusal, sent_at)
+        return Message(said["ReceiptHandle"], said["MessageId"], parsed.events, parsed.refusal, sent_at)
 
     async def _in_batches(self, name: str, permission: str, messages: Sequence[Message], **each: int) -> None:
         """Send the request for all messages. Raises the first failure at the end; messages that SQS declines return."""

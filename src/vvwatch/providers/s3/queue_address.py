@@ -53,24 +53,24 @@ def parse_queue_url(url: str, *, region: str, anywhere: bool) -> QueueAddress:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        told = f"{host}:{parts.port}" if parts.port else host
+        expected_host = f"{host}:{parts.port}" if parts.port else host
     except ValueError:
         raise _invalid_url(url, "it is no URL") from None
     path = _PATH.fullmatch(url.removeprefix(f"{parts.scheme}://{parts.netloc}"))
-    if parts.scheme not in ("http", "https") or parts.netloc.lower() != told or not path:
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != expected_host or not path:
         raise _invalid_url(url, "it is not the URL of a queue")
     aws = _AWS_HOST.fullmatch(host) or _LEGACY_HOST.fullmatch(host)
     if not anywhere and not (aws and url.startswith("https:")):
         raise _invalid_url(url, "its host is not one of SQS, asked by https")
     found = (aws["region"] or _LEGACY_REGION) if aws else region
     if not found:
-        raise _invalid_url(url, "nothing tells its region; set region")
+        raise _invalid_url(url, "it names no region; set region")
     return QueueAddress(url, f"{parts.scheme}://{parts.netloc}", found, path["account"], path["name"])
 
 
 def _invalid_url(url: str, why: str) -> InvalidInput:
-    shown = url if "@" not in url and "?" not in url else "…"
+    printable = url if "@" not in url and "?" not in url else "…"
     return InvalidInput(
-        f"{shown!r} cannot be a queue: {why}",
+        f"{printable!r} cannot be a queue: {why}",
         f"copy it from `aws sqs get-queue-url`: {QUEUE_EXAMPLE}",
     )

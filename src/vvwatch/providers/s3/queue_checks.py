@@ -34,7 +34,7 @@ _NO_RECEIPT: Final = "vvwatch-looks-whether-it-may"
 _EVENT_BYTES: Final = 65_536
 _LEAST_RETENTION_SECONDS: Final = 86_400
 _ELSEWHERE: Final = (
-    "another destination hears of these: have the bucket tell an SNS topic or EventBridge instead, and both from "
+    "another destination receives these events: let the bucket notify an SNS topic or EventBridge, and both from "
     "there; the queue's policy has to let sns.amazonaws.com or events.amazonaws.com send"
 )
 
@@ -63,13 +63,13 @@ class Examination:
             config = await self._configuration()
         except (AccessDenied, Missing, NotTaken) as error:
             return [*found, Finding("notifications", "warning", error.message, error.hint)]
-        return [*found, *self._way.examined(config, policy)]
+        return [*found, *self._way.list_findings(config, policy)]
 
     async def repair(self) -> list[Finding]:
         """As `EventQueue.repair`. A simultaneous change of the same settings by others would be lost."""
         policy = self._policy(await self._attributes())
         config = await self._configuration()
-        found = self._way.examined(config, policy)
+        found = self._way.list_findings(config, policy)
         subjects = {finding.subject for finding in found if finding.repairable}
         if "queue policy" in subjects:
             wanted = add_statement(policy, build_statement(self._way.queue_arn, self._way.bucket_arn))
@@ -116,20 +116,20 @@ class Examination:
         found = []
         if _read_number(attributes, "MaximumMessageSize", _EVENT_BYTES) < _EVENT_BYTES:
             why = f"events of more than {attributes['MaximumMessageSize']} bytes do not fit into it"
-            found.append(self._unfit("problem", why, f"MaximumMessageSize={_EVENT_BYTES}"))
+            found.append(self._report_setting("problem", why, f"MaximumMessageSize={_EVENT_BYTES}"))
         if attributes.get("KmsMasterKeyId", "").endswith("alias/aws/sqs"):
             why = "it is encrypted with a key of AWS, which S3 and SNS may not use"
-            found.append(self._unfit("problem", why, "SqsManagedSseEnabled=true"))
+            found.append(self._report_setting("problem", why, "SqsManagedSseEnabled=true"))
         if _read_number(attributes, "DelaySeconds", 0):
             why = f"it holds every event back for {attributes['DelaySeconds']} s"
-            found.append(self._unfit("warning", why, "DelaySeconds=0"))
+            found.append(self._report_setting("warning", why, "DelaySeconds=0"))
         retention = _read_number(attributes, "MessageRetentionPeriod", _LEAST_RETENTION_SECONDS)
         if retention < _LEAST_RETENTION_SECONDS:
-            why = f"it forgets events after {retention} s; what vvwatch was down for, only a sweep finds"
-            found.append(self._unfit("warning", why, "MessageRetentionPeriod=345600"))
+            why = f"it forgets events after {retention} s; only a full scan finds changes from a longer downtime"
+            found.append(self._report_setting("warning", why, "MessageRetentionPeriod=345600"))
         return found or [Finding("queue", "ok", "it is there")]
 
-    def _unfit(self, state: str, why: str, setting: str) -> Finding:
+    def _report_setting(self, state: str, why: str, setting: str) -> Finding:
         address = self._client.address
         return Finding(
             "queue",
@@ -144,9 +144,9 @@ class Examination:
         receipt = {"ReceiptHandle": _NO_RECEIPT}
         one = {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0, "VisibilityTimeout": 0}
         denied = [
-            await self._denied("receive_message", "sqs:ReceiveMessage", one),
-            await self._denied("delete_message", "sqs:DeleteMessage", receipt),
-            await self._denied(
+            await self._check_permission("receive_message", "sqs:ReceiveMessage", one),
+            await self._check_permission("delete_message", "sqs:DeleteMessage", receipt),
+            await self._check_permission(
                 "change_message_visibility",
                 "sqs:ChangeMessageVisibility",
                 {**receipt, "VisibilityTimeout": 0},
@@ -155,12 +155,14 @@ class Examination:
         found = [finding for finding in denied if finding]
         return found or [Finding("rights", "ok", "messages can be received, released and deleted")]
 
-    async def _denied(self, name: str, permission: str, parameters: Mapping[str, Any]) -> Finding | None:
+    async def _check_permission(
+        self, name: str, permission: str, parameters: Mapping[str, Any]
+    ) -> Finding | None:
         try:
             await self._client.of_queue(name, permission, **parameters)
         except AccessDenied as error:
             return Finding("rights", "problem", error.message, error.hint)
-        except NotTaken:  # who has no right is told so first
+        except NotTaken:  # a missing permission is reported first
             pass
         return None
 
@@ -172,34 +174,34 @@ class Route:
     queue_arn: str
     bucket_arn: str
 
-    def examined(self, config: Mapping[str, Any], policy: Mapping[str, Any] | None) -> list[Finding]:
+    def list_findings(self, config: Mapping[str, Any], policy: Mapping[str, Any] | None) -> list[Finding]:
         """Return the findings about it; an unknown `policy` is skipped."""
         direct = rules_of(config, QUEUES, self.queue_arn)
-        if any(rule.tells(CREATED) for rule in direct):
+        if any(rule.has_event(CREATED) for rule in direct):
             return [*self._sender(policy), *self._of_rules(direct, QUEUES, config)]
         topics = rules_of(config, TOPICS)
-        heard = [rule for rule in topics if self._lets(policy, "sns.amazonaws.com", rule.arn)]
-        if any(rule.tells(CREATED) for rule in heard):
-            return self._of_rules(heard, TOPICS, config)
-        if EVENT_BRIDGE in config and self._lets(policy, "events.amazonaws.com"):
+        senders = [rule for rule in topics if self._may_send(policy, "sns.amazonaws.com", rule.arn)]
+        if any(rule.has_event(CREATED) for rule in senders):
+            return self._of_rules(senders, TOPICS, config)
+        if EVENT_BRIDGE in config and self._may_send(policy, "events.amazonaws.com"):
             return [
                 Finding(
                     "notifications",
                     "ok",
-                    "EventBridge is told of everything; a rule of it has to send 'Object Created', 'Object Deleted' "
+                    "EventBridge receives everything; one of its rules must send 'Object Created', 'Object Deleted' "
                     "and 'Object Restore Completed' to the queue",
                 )
             ]
-        untold = self._untold(config)
-        return [*(self._sender(policy) if untold.repairable else ()), untold]
+        silence = self._report_silence(config)
+        return [*(self._sender(policy) if silence.repairable else ()), silence]
 
-    def _lets(self, policy: Mapping[str, Any] | None, service: str, source_arn: str = "") -> bool:
+    def _may_send(self, policy: Mapping[str, Any] | None, service: str, source_arn: str = "") -> bool:
         return policy is None or lets_send(policy, service, self.queue_arn, source_arn)
 
     def _sender(self, policy: Mapping[str, Any] | None) -> list[Finding]:
         if policy is None:
             return []
-        if self._lets(policy, "s3.amazonaws.com", self.bucket_arn):
+        if self._may_send(policy, "s3.amazonaws.com", self.bucket_arn):
             return [Finding("queue policy", "ok", "the bucket may send to the queue")]
         fix = json.dumps(build_statement(self.queue_arn, self.bucket_arn))
         return [
@@ -208,12 +210,12 @@ class Route:
 
     def _of_rules(self, rules: Sequence[Rule], kind: str, config: Mapping[str, Any]) -> list[Finding]:
         """Return the findings about rules that bring new objects to the queue, or to topics that may send to it."""
-        telling = [rule for rule in rules if rule.tells(CREATED)]
-        partly = [(rule, missed) for rule in telling if (missed := rule.missed())]
+        sending = [rule for rule in rules if rule.has_event(CREATED)]
+        partly = [(rule, missed) for rule in sending if (missed := rule.list_missed_creations())]
         found = [
-            self._mended(
+            self._report_rule(
                 "problem",
-                f"the queue does not hear of objects {rule.scope!r} that appear by {', '.join(missed)}",
+                f"the queue receives no events of objects {rule.scope!r} that appear by {', '.join(missed)}",
                 kind,
                 rule.arn,
                 config,
@@ -221,25 +223,27 @@ class Route:
             for rule, missed in partly
         ]
         if silent := list_unheard(rules):
-            detail = f"the queue does not hear of {' and '.join(silent)}; such changes wait for a sweep"
-            found.append(self._mended("warning", detail, kind, telling[0].arn, config))
-        scopes = [rule.scope for rule in telling if rule.scope != "*"]
-        if len(scopes) == len(telling):
-            detail = f"the queue hears of {', '.join(map(repr, scopes))} only; all else waits for a sweep"
+            detail = f"the queue does not receive {' and '.join(silent)}; such changes wait for a full scan"
+            found.append(self._report_rule("warning", detail, kind, sending[0].arn, config))
+        scopes = [rule.scope for rule in sending if rule.scope != "*"]
+        if len(scopes) == len(sending):
+            detail = f"the queue receives events of {', '.join(map(repr, scopes))} only; all else waits for a full scan"
             found.append(Finding("notifications", "warning", detail))
-        return found or [Finding("notifications", "ok", "the queue hears of all new objects")]
+        return found or [Finding("notifications", "ok", "the queue receives events of all new objects")]
 
-    def _untold(self, config: Mapping[str, Any]) -> Finding:
-        return self._mended(
-            "problem", "the bucket does not tell the queue of new objects", QUEUES, self.queue_arn, config
+    def _report_silence(self, config: Mapping[str, Any]) -> Finding:
+        return self._report_rule(
+            "problem", "the bucket does not notify the queue of new objects", QUEUES, self.queue_arn, config
         )
 
-    def _mended(self, state: str, detail: str, kind: str, arn: str, config: Mapping[str, Any]) -> Finding:
+    def _report_rule(
+        self, state: str, detail: str, kind: str, arn: str, config: Mapping[str, Any]
+    ) -> Finding:
         """Return the finding with the repair of the notifications, if there is one."""
         wanted = complete_configuration(config, kind, arn)
         if wanted is None:
             return Finding("notifications", state, detail, _ELSEWHERE)
-        if wanted == config:  # what is missing here, another destination hears of
+        if wanted == config:  # another destination receives what is missing here
             return Finding("notifications", state, detail)
         bucket = self.bucket_arn.rpartition(":")[2]
         fix = (

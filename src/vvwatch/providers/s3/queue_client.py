@@ -59,11 +59,11 @@ class SqsClient:
 
     async def _ask(self, errand: QueueRequest, service: str, name: str, **parameters: Any) -> dict[str, Any]:
         with translate_errors(errand):
-            client = await self._connected(service)
+            client = await self._connect(service)
             answer: dict[str, Any] = await getattr(client, name)(**parameters)
             return answer
 
-    async def _connected(self, service: str) -> Any:
+    async def _connect(self, service: str) -> Any:
         async with self._making:
             if service not in self._clients:
                 self._clients[service] = await to_thread.run_sync(self._make, service)

@@ -80,7 +80,7 @@ def _key_missing(errand: QueueRequest, message: str, code: str) -> AccessDenied:
 
 def _access_denied(errand: QueueRequest, code: str) -> AccessDenied:
     return AccessDenied(
-        f"{errand.what}: these credentials have no right to ({code})",
+        f"{errand.what}: these credentials lack permission ({code})",
         f"grant {errand.permission} on {errand.arn}",
     )
 
@@ -94,7 +94,7 @@ def _throttle(errand: QueueRequest, code: str) -> StorageThrottled:
 
 
 def _not_accepted(errand: QueueRequest, code: str) -> NotTaken:
-    return NotTaken(f"{errand.what}: the service does not take that ({code})", LATER)
+    return NotTaken(f"{errand.what}: the service rejects that ({code})", LATER)
 
 
 def _unexpected_response(errand: QueueRequest, code: str) -> StorageUnavailable:

@@ -72,13 +72,13 @@ QueueUrl = Annotated[
         SERVICE + QUEUE_PATH,
         "is no URL of an SQS queue",
         QUEUE_EXAMPLE,
-        mistaken={"arn:": "that is its ARN: `aws sqs get-queue-url --queue-name NAME` tells its URL"},
+        mistaken={"arn:": "that is its ARN: `aws sqs get-queue-url --queue-name NAME` prints its URL"},
     ),
 ]
 
 
 class S3Events(Events):
-    """A queue of SQS, to which the bucket tells of changes directly, through SNS or through EventBridge."""
+    """A queue of SQS that receives the bucket's changes directly, through SNS or through EventBridge."""
 
     queue: QueueUrl = ""
 
@@ -112,7 +112,7 @@ class S3Connector(CloudConnector):
     def find_faults(self, endpoint_url: str) -> Iterator[Finding]:  # noqa: ARG002  # a preset has its own
         """Require what a preset needs."""
         if self.preset and self.endpoint_url:
-            yield Finding(("preset",), "stands beside endpoint_url", hint="keep one of the two")
+            yield Finding(("preset",), "cannot be combined with endpoint_url", hint="keep one of the two")
         if self.preset and "region" not in self.model_fields_set:
             hint = f"it becomes part of the address, {PRESETS[self.preset].format(region='REGION')}"
             yield Finding(("region",), "is required", hint=hint)

@@ -73,7 +73,7 @@ class S3Storage(RemoteStorage):
         continuations = Continuations(repr(self.uri(prefix)))
         while True:
             listing, date = await self._client.list(prefix, asked)
-            self.heard(date)
+            self.note_server_date(date)
             if listing.page.objects:
                 self.notes.versions_shown = self._listing.shown_by(listing.page)
             yield _drop_repeats(listing.page, folders)
@@ -127,15 +127,13 @@ class S3Storage(RemoteStorage):
         with closing(answer["Body"]) as body:
             part = read_part(wanted, answer)
             if part is None:
-                raise unexpected_response(
-                    f"{self.uri(key)!r} cannot be read", "not the range came that was asked for"
-                )
-            shown = await self._is_shown(wanted, answer, part.whole_bytes)
+                raise unexpected_response(f"{self.uri(key)!r} cannot be read", "the store sent another range")
+            proven = await self._is_proven(wanted, answer, part.whole_bytes)
             if part.skipped_bytes or part.most_bytes is not None:
                 self.notes.note(Oddity.NO_RANGES)
             async with aclosing(part.of(self._chunks(key, body))) as chunks:
                 yield Incoming(part.whole_bytes, chunks, self._md5(answer))
-        if not shown:
+        if not proven:
             await self._stat_version(key, version)
 
     async def _answer(self, wanted: PartRequest) -> Answer:
@@ -155,7 +153,7 @@ class S3Storage(RemoteStorage):
             return answer
         return await self._client.ask("get_object", READ, key)
 
-    async def _is_shown(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> bool:
+    async def _is_proven(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> bool:
         """Return whether the response itself proves its version; otherwise check again afterwards.
 
         Raises ObjectChanged if it has another version, by its headers or by the listing.
@@ -188,7 +186,7 @@ class S3Storage(RemoteStorage):
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""
-        await self._stat_version(key, version)  # not every compatible server minds the condition
+        await self._stat_version(key, version)  # some compatible servers ignore the condition
         etag = split_version(version).etag
         condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
         await self._client.ask_if(condition, "delete_object", DELETE, key)
@@ -198,7 +196,7 @@ class S3Storage(RemoteStorage):
         await self._client.aclose()
 
     async def _chunks(self, key: str, body: Any) -> AsyncGenerator[bytes]:
-        with self._client.told(READ, key):
+        with self._client.translate_errors(READ, key):
             async for chunk in body.iter_chunks(_CHUNK_BYTES):
                 yield chunk
 
@@ -221,7 +219,9 @@ def _require_possible(key: str, error: type[StorageError]) -> None:
     except InvalidInput:
         possible = False
     if not possible:
-        raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, of at most 1,024 bytes")
+        raise error(
+            f"no object can have the key {key!r}", "keys are UTF-8 without NUL, of at most 1,024 bytes"
+        )
 
 
 def _drop_repeats(page: ListedPage, known: set[str]) -> ListedPage:
