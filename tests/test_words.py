@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "vvwatch"
-CLEAN_ROOMS = ("api", "cli", "config", "core", "daemon", "processors", "senders", "telemetry")
+CLEAN_ROOMS = (
+    "api",
+    "cli",
+    "config",
+    "core",
+    "daemon",
+    "processors",
+    "providers",
+    "senders",
+    "telemetry",
+    "workflow",
+)
 """Rooms whose names and texts are free of the banned words; others join as they are rewritten."""
 
 BANNED = re.compile(

@@ -76,7 +76,7 @@ async def test_the_items_of_a_run_whose_processor_left_fail_with_that_reason_whe
     async with components.database.opened():
         shown = await components.database.read(attention.list_failures, 0.0)
         for run_id, said in (
-            (vanished, "the processor 'gpt' left the configuration; there is: technical"),
+            (vanished, "the processor 'gpt' is no longer in the configuration; there is: technical"),
             (unknown, "no processor answers to the model 'gemini-3-pro'; there is: technical"),
         ):
             assert (await run_of(components.database, run_id)).status == "failed"

@@ -146,7 +146,7 @@ class NeverTriesAgain(Process):
 
 
 class Idle(ImportRetries):
-    async def round(self) -> int:
+    async def run_round(self) -> int:
         return 0
 
 
@@ -159,8 +159,8 @@ class WaitsForEver(Process):
 class Unforgiving(Reading):
     """Takes other bytes than the digest's for the object's last word."""
 
-    async def judged(self, error: VvwatchError, attempt: Attempt) -> Judgement:
-        judged = await super().judged(error, attempt)
+    async def judge_failure(self, error: VvwatchError, attempt: Attempt) -> Judgement:
+        judged = await super().judge_failure(error, attempt)
         return replace(judged, patience=None) if error.message.endswith("digest") else judged
 
 

@@ -367,14 +367,14 @@ class World:
         raise AssertionError("the engine finds no rest")
 
     async def _try_again(self) -> None:
-        """What was not given is tried again by itself."""
+        """What was not given is tried again automatically."""
         with self._unshown():
             while await self._survive(self._round()) and self._found:
                 pass
 
     async def _round(self) -> None:
         self._found = 0
-        self._found = await self.process.troubles.round()
+        self._found = await self.process.troubles.run_round()
 
     @contextmanager
     def _unshown(self) -> Iterator[None]:

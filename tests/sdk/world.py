@@ -183,7 +183,7 @@ def world(
 ) -> Iterator[World]:
     """One for all tests of a run, each of which has indexes, prefixes and receivers of its own.
 
-    A delivery that fails is not tried again by itself. Beginning does not count against the time of the test that
+    A delivery that fails is not tried again automatically. Beginning does not count against the time of the test that
     happens to be first: it has deadlines of its own.
     """
     request.config.hook.pytest_timeout_cancel_timer(item=request._pyfuncitem)

@@ -1,1 +1,1 @@
-"""What happens, one file a step: each step is resumable and has its effects under stored keys."""
+"""The steps of the workflow, one file each: every step is resumable and has its effects under stored keys."""

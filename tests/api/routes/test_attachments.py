@@ -204,7 +204,7 @@ async def test_a_retry_with_a_fresh_address_gets_what_failed(
     assert host.asked.count("/a.mp4?fresh") == 1
     await unbroken(database)
     await near.error("POST", f"{path}/retry", 422, json={"files": [fresh | {"download_url": "file:///etc"}]})
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     assert len(list_of_files(context)) == 2
 
 
@@ -252,7 +252,7 @@ async def test_a_crash_begins_again_and_doubles_nothing(
         elif place == "before its row says so":
             dying.setattr(attachment_store, "note_fetched", dies)
         else:
-            dying.setattr(Imports, "_probed", dies_late)
+            dying.setattr(Imports, "_probe", dies_late)
         if place == "after its row says so":
             await work.file(piece)
             [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
@@ -260,7 +260,7 @@ async def test_a_crash_begins_again_and_doubles_nothing(
             await work.file(piece)
     if place == "before its row says so":
         assert len(list_of_files(context)) == 1
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     await work.file(piece)
     await worked(work, database)
     done = await near.get(f"/import-jobs/{job['job_id']}")
@@ -339,7 +339,7 @@ async def test_a_file_that_is_being_fetched_is_not_swept(
 
     async def placed(*args: Any) -> StorageObject:
         obj = await place(*args)
-        swept.append(await context.uploads.sweep())
+        swept.append(await context.uploads.remove_orphans())
         return obj
 
     monkeypatch.setattr(context.uploads, "place", placed)
@@ -357,7 +357,7 @@ async def test_a_job_that_was_cancelled_meanwhile_records_nothing(
     await work.file(piece)
     assert host.asked == []
     await near.post(f"/import-jobs/{job['job_id']}/cancel")
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     assert list_of_files(context) == []
 
 

@@ -265,7 +265,7 @@ async def test_an_attempt_that_died_between_two_parts_is_made_again(
     [job] = jobs_of(database).take(Kind.EXPORT)
     work = await database.write(begin, job)
     assert work is not None
-    await exporting._built(work)
+    await exporting._build(work)
     (tmp_path / "exports" / f"{work.export.id}.2.json").rename(
         tmp_path / "exports" / f"{work.export.id}.2.part"
     )
@@ -286,7 +286,7 @@ async def test_documents_of_exports_that_are_gone_are_removed(
     folder = tmp_path / "exports"
     for name in ("exp_gone.json", "exp_gone.2.json", "exp_gone.part"):
         (folder / name).touch()
-    assert await exporting.sweep() == 2
+    assert await exporting.remove_orphans() == 2
     exporting.prepare()
     assert [path.name for path in folder.iterdir()] == [f"{kept['export_id']}.json"]
 
@@ -319,7 +319,7 @@ async def test_what_a_dead_process_left_of_a_delivered_export_is_removed(
     api: Api, story: Story, exporting: Exports, tmp_path: Path
 ) -> None:
     (tmp_path / "exports" / f"{story.export_id}.json").touch()
-    assert await exporting.sweep() == 1
+    assert await exporting.remove_orphans() == 1
 
 
 async def test_a_document_whose_media_is_too_large_fails_and_says_why(

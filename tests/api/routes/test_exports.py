@@ -110,7 +110,7 @@ async def test_every_node_has_the_document(
     run_id = story.run_id if of_one_run else None
     export_id = await direct(database, run_id=run_id, created_at=clock.now())
     maker = documents_in(tmp_path / "another", database, clock, storage)
-    [written] = await maker._built(await database.read(load_work, export_id))
+    [written] = await maker._build(await database.read(load_work, export_id))
     told = {"sha256": written.sha256, "file_size_bytes": written.size_bytes}
     await database.write(lambda tx: tx.update(exports, export_id, **told))
     clock.advance(10)

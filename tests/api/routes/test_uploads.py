@@ -454,7 +454,7 @@ async def test_what_stands_there_at_the_start_counts_and_what_is_removed_does_no
     again.prepare()
     assert (folder.room.used_bytes, again.room.used_bytes) == (3 << 20, 3 << 20)
     refused = again.begin()
-    with pytest.raises(SpoolFull, match="does not fit: what was sent in takes 3,145,728 of 4,194,304 bytes"):
+    with pytest.raises(SpoolFull, match="does not fit: uploaded files take 3,145,728 of 4,194,304 bytes"):
         refused.write(bytes(2 << 20))
     refused.discard()
     replacing = again.begin()
@@ -518,9 +518,9 @@ async def test_a_crash_before_the_commit_leaves_a_stray_that_is_swept(
         arriving.write(MOVIE)
         await context.uploads.place(arriving, "job_dead/0/a.mp4")
     assert len(kept(root)) == 2
-    assert await context.uploads.sweep() == 1
+    assert await context.uploads.remove_orphans() == 1
     assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
-    assert await context.uploads.sweep() == 0
+    assert await context.uploads.remove_orphans() == 0
 
 
 async def test_a_crash_in_the_middle_leaves_nothing_after_the_next_start(root: Path) -> None:
@@ -536,7 +536,7 @@ async def test_a_file_on_its_way_is_not_swept(context: ApiContext, root: Path) -
     async with uploads.job() as job_id, uploads.arriving() as arriving:
         arriving.write(MOVIE)
         await uploads.place(arriving, f"{job_id}/0/a.mp4")
-        assert await uploads.sweep() == 0
+        assert await uploads.remove_orphans() == 0
     assert kept(root) == []
 
 
@@ -554,7 +554,7 @@ async def test_when_nobody_knows_whether_it_was_committed_the_file_stays(
     with pytest.raises(StoreUnavailable):
         await uploaded()
     assert len(kept(root)) == 1
-    assert await uploads.sweep() == 1
+    assert await uploads.remove_orphans() == 1
 
 
 async def test_files_of_another_installation_are_left_alone(
@@ -562,13 +562,13 @@ async def test_files_of_another_installation_are_left_alone(
 ) -> None:
     """A daemon that is started on the wrong database must not clear what the right one names."""
     await api.ask("POST", "/workflow/upload", status=201, files=FILE)
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     await database.write(lambda tx: tx.insert(facts, name="installation", value=b"other"))
     async with context.uploads.arriving() as arriving:
         arriving.write(MOVIE)
         await context.uploads.place(arriving, "job_dead/0/a.mp4")
     with pytest.raises(Conflict, match="another installation"):
-        await context.uploads.sweep()
+        await context.uploads.remove_orphans()
     assert len(kept(root)) == 2
 
 
@@ -576,7 +576,7 @@ async def test_files_whose_mark_a_power_loss_left_empty_are_nobody_elses(
     context: ApiContext, root: Path
 ) -> None:
     (root / ".owner").touch()
-    assert await context.uploads.sweep() == 0
+    assert await context.uploads.remove_orphans() == 0
     assert context.uploads.folder.belongs_to((root / ".owner").read_text())
     assert not context.uploads.folder.belongs_to("other")
 
@@ -594,10 +594,10 @@ async def test_what_is_deleted_takes_its_file_along(
         else f"/indexes/{goes['destination']['index_id']}"
     )
     await api.ask("DELETE", path, status=202)
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
     assert await DeletionWorker(database, clock, Telemetry("test")).run() == 1
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
     await unbroken(database)
 
@@ -614,7 +614,7 @@ async def test_what_could_not_be_imported_does_not_stay(
     [file] = (await api.get(f"{path}/files"))["items"]
     await api.error("POST", f"{path}/files/{file['file_id']}/retry", 409)
     await api.error("POST", f"{path}/retry", 400)
-    await context.uploads.sweep()
+    await context.uploads.remove_orphans()
     assert kept(root) == []
     await api.error("GET", f"/videos/{answer['video']['video_id']}", 404)
 
@@ -689,11 +689,11 @@ async def test_a_file_that_is_named_while_the_sweep_looks_stays(
 
     (root / job_id / "0" / "b.mp4").write_bytes(b"old")
     monkeypatch.setattr(uploads._database, "read", reading)
-    assert await uploads.sweep() == 0
+    assert await uploads.remove_orphans() == 0
     assert looked == [moment]
     monkeypatch.undo()
     assert kept(root) == [first, f"{job_id}/0/b.mp4"]
-    assert await uploads.sweep() == 1
+    assert await uploads.remove_orphans() == 1
 
 
 async def test_another_file_in_the_place_of_a_stray_stays(root: Path, context: ApiContext) -> None:

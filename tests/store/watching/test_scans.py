@@ -71,7 +71,7 @@ async def test_what_is_no_proof_is_told_once_until_it_is_over(
 
 
 async def test_a_sweep_that_missed_something_is_kept(database: Database, row: ImportAutomation) -> None:
-    missing = replace(QUIET, remark="1 known objects were not listed: the next sweep decides")
+    missing = replace(QUIET, remark="1 known objects were not listed: the next full scan decides")
     assert len(await kept(database, row, missing, missing)) == 2
 
 

@@ -115,7 +115,7 @@ class Place:
         """Rounds are made for so long, as often as it takes."""
         for _ in range(int(seconds / step)):
             self.clock.advance(step)
-            while await self.troubles.round():
+            while await self.troubles.run_round():
                 pass
 
     async def rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:
@@ -251,7 +251,7 @@ async def test_a_lost_folder_that_fills_the_first_pages_hides_no_other(place: Pl
     for key in gone:
         place.storage.put(key, b"mp4")
     place.storage.refused = dict.fromkeys(gone, LOST)
-    standing = await place.reading.liveness.standing(
+    standing = await place.reading.liveness.find_state(
         "in", gone[0], place.clock.monotonic, lambda: place.reading.storage(CONNECTOR), 0.5, reads=True
     )
     assert standing is StoreState.ANSWERS
@@ -337,7 +337,7 @@ async def test_many_denied_objects_cost_a_few_requests_a_round_and_come_together
         await place.work(1)
     place.storage.reads.clear()
     place.clock.advance(1_000)
-    await place.troubles.round()
+    await place.troubles.run_round()
     assert sum(place.storage.reads[name] for name in names) <= AT_ONCE
     place.storage.refused.clear()
     await place.pass_time(40)
@@ -407,7 +407,7 @@ async def test_of_two_nodes_that_try_at_once_one_takes_it_up(place: Place) -> No
     place.clock.advance(20)
     async with anyio.create_task_group() as tasks:
         for name in ("one", "two"):
-            tasks.start_soon(place.node(name).round)
+            tasks.start_soon(place.node(name).run_round)
     await place.close()
     await place.work(0)
     assert await place.imported() == ["a.mp4", "b.mp4"]
@@ -428,12 +428,12 @@ async def test_a_try_that_a_crash_cuts_short_is_made_again(place: Place, step: s
         await place.database.write(retrying.take_up, due.trouble)
         await place.scan()
     else:
-        assert await place.troubles.round() == 0
+        assert await place.troubles.run_round() == 0
         if step == "begin":
             await place.pass_time(store.LEASE_SECONDS + 1)
         else:
             await place.database.write(store.give_back, "one")
-            assert await place.troubles.round() == 1
+            assert await place.troubles.run_round() == 1
     await place.close()
     await place.work(0)
     assert await place.imported() == ["a.mp4", "b.mp4"]
@@ -461,7 +461,7 @@ async def test_a_clock_that_was_set_back_holds_no_try_up(place: Place) -> None:
     await place.work(60)
     del place.storage.refused["b.mp4"]
     place.clock.jump(-86_400)
-    assert await place.troubles.round() == 1
+    assert await place.troubles.run_round() == 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

@@ -50,7 +50,7 @@ def test_a_storage_that_is_away_is_waited_for(reading: Reading) -> None:
     ("processor", "said"),
     [
         ("", "no processor answers to the model 'gpt-4'; there is: technical"),
-        ("gpt", "the processor 'gpt' left the configuration; there is: technical"),
+        ("gpt", "the processor 'gpt' is no longer in the configuration; there is: technical"),
     ],
 )
 def test_a_run_whose_processor_is_not_there_is_told_so(reading: Reading, processor: str, said: str) -> None:
@@ -103,4 +103,4 @@ def test_a_processor_that_is_away_is_looked_at_now_and_then(
     now = reading.clock.now()
     if isinstance(error, ProcessorPaused) and error.until is not None:
         error = BudgetReached(error.message, error.hint, now + error.until)
-    assert reading._looked_at_again(error, waits) - now == pytest.approx(seconds)
+    assert reading._choose_next_look(error, waits) - now == pytest.approx(seconds)

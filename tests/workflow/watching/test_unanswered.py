@@ -23,13 +23,13 @@ async def test_who_owes_an_answer_for_a_while_is_told_until_it_comes() -> None:
             yield number
 
     began_at = clock.now()
-    assert [number async for number in silence.awaited("conn_in", slow())] == [0, 1, 2]
+    assert [number async for number in silence.count_waits("conn_in", slow())] == [0, 1, 2]
     assert seen == [{}, {"conn_in": began_at + 1}, {}]
     assert silence.health() == {}
 
 
 async def test_a_failure_is_an_answer() -> None:
     silence = UnansweredStores(FakeClock())
-    with pytest.raises(ValueError), silence.asking("conn_in"):
+    with pytest.raises(ValueError), silence.count_request("conn_in"):
         raise ValueError
     assert silence._asked == {}

@@ -3,7 +3,7 @@
     {schema, export_id, export_type, target, generated_at, runs: [...],
      media: [{video, segments: [...], video_result}, ...]}
 
-What is too large to be downloaded at once is divided between two media: each part is a document like this, with
+A document too large for one download is divided between two media: each part is a document like this, with
 `part: {number, count}`.
 
 `media` comes last and holds one element per media item and run, so that a document of any size is written

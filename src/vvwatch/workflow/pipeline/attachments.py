@@ -1,7 +1,7 @@
-"""Attachments: the file of an import that has to be fetched is fetched, then it is imported like any other.
+"""Attachments: fetch the file of an import from another host, then import it like any other.
 
-These are two pieces of work: a host that hangs holds up other fetching, and no import. Nothing of a file counts before
-it is whole and its row says so: who dies on the way begins again.
+These are two jobs: a host that hangs delays other downloads, but no import. A file counts only when it is complete
+and its row says so; after a crash the download starts again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Attachments:
         self._uploads = uploads
         self._downloads = downloads
 
-    async def fetched(self, job: Job, work: FileWork) -> bool:
-        """Whether the file was still to be fetched. It is in its place then, and work is made to import it.
+    async def fetch(self, job: Job, work: FileWork) -> bool:
+        """Fetch the file unless that is done, and queue its import; return whether it was fetched.
 
         Raises AttachmentRefused, AttachmentUnavailable, MachineShortage.
         """
@@ -49,7 +49,7 @@ class Attachments:
         return True
 
     async def clear(self, job_id: str) -> None:
-        """Remove what was sent in or fetched for a job that ended, and that became no media."""
+        """Remove the uploaded or fetched files of an ended job that became no media."""
         await self._uploads.clear(job_id)
 
     async def _fetch(self, job: Job, work: FileWork, origin: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Attachments:
         async with self._uploads.arriving() as arriving:
             async with self._downloads.file(attachment.download_url) as download:
                 name = _name_file(attachment, download)
-                await _fill_file(arriving, self._awaited(job, download.pieces))
+                await _fill_file(arriving, self._read_while_awaited(job, download.pieces))
             if not await self._database.read(attachments.is_awaited, job):
                 return
             if not arriving.size_bytes:
@@ -65,8 +65,8 @@ class Attachments:
             obj = await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
             await self._database.write(attachments.note_fetched, job, obj)
 
-    async def _awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The pieces, as long as it is this job that fetches them: where a host is slow, people cancel."""
+    async def _read_while_awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the pieces while this job still fetches them: people cancel when a host is slow."""
         looked = time.monotonic()
         async for piece in pieces:
             if time.monotonic() - looked >= _LOOK_SECONDS:

@@ -1,4 +1,4 @@
-"""Webhook deliveries: signed, retried with backoff, each attempt noted before it is made and after."""
+"""Webhook deliveries: signed, retried with backoff, each attempt recorded before and after."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from vvwatch.workflow.pipeline.writes import Batcher, write_until_committed
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """When to try again, and after how many failures in a row a webhook is disabled."""
+    """The retry delays, and the number of consecutive failures that disables a webhook."""
 
     delays: Sequence[float]
     disable_after: int
 
 
 _SHORTAGE_SECONDS = 30.0
-_TOLD_AS = {
+_EVENT_NAMES = {
     DeliveryStatus.DELIVERED: "delivery.sent",
     DeliveryStatus.RETRYING: "delivery.retried",
     DeliveryStatus.FAILED: "delivery.failed",
@@ -99,7 +99,7 @@ class Deliveries:
             self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
 
     async def _wait(self, job: Job, work: DeliveryWork, shortage: MachineShortage) -> None:
-        """Put off what this machine could not send: no attempt is counted."""
+        """Postpone a delivery that this machine could not send; no attempt is counted."""
         at, number = self._clock.now() + _SHORTAGE_SECONDS, work.delivery.attempts
         await write_until_committed(
             self._database, self._clock, deliveries.undo_attempt, job, number, at, shortage.message
@@ -119,15 +119,15 @@ class Deliveries:
         return DeliveryStatus.RETRYING, self._clock.now() + wait
 
     async def test(self, webhook: Webhook) -> Reply:
-        """Send a test event now, signed as every other, whatever the webhook's status. It counts for nothing."""
+        """Send a signed test event now, whatever the webhook's status; it is not counted."""
         now = self._clock.now()
         event_id = new_id("evt_test", now, secrets.token_bytes(10))
-        told = build_envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
-        return await self._post(webhook, told, {"Idempotency-Key": event_id})
+        envelope = build_envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
+        return await self._post(webhook, envelope, {"Idempotency-Key": event_id})
 
-    async def _post(self, webhook: Webhook, told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
-        """Sign the very bytes that are sent, with the webhook's secret of this moment."""
-        body = canonical_json(told)
+    async def _post(self, webhook: Webhook, envelope: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
+        """Sign and send the same bytes, with the webhook's current secret."""
+        body = canonical_json(envelope)
         try:
             signature = sign_body(self._box.open(webhook.secret), body)
         except StoreError as closed:  # the secret cannot be opened
@@ -135,14 +135,14 @@ class Deliveries:
         headers = {
             "Content-Type": "application/json",
             "X-Webhook-ID": webhook.id,
-            "X-Event-Type": told["event"],
+            "X-Event-Type": envelope["event"],
             "X-Webhook-Signature": signature,
         }
         return await self._sender.post(webhook.url, body, headers | dict(names))
 
     def _announce(self, work: DeliveryWork, attempted: AttemptResult, status: DeliveryStatus) -> None:
         self._telemetry.emit(
-            _TOLD_AS[status],
+            _EVENT_NAMES[status],
             delivery=work.delivery.id,
             webhook=work.webhook.id,
             event_type=work.event.type,
@@ -155,7 +155,7 @@ class Deliveries:
 
 
 def describe_failure(reply: Reply) -> str | None:
-    """Why a receiver did not take what it was sent; None when it did."""
+    """Return why the receiver did not accept the event; None if it did."""
     if classify_status(reply.status_code) is Answer.DELIVERED:
         return None
     return reply.error or f"the receiver answered {reply.status_code}"

@@ -1,6 +1,6 @@
-"""The document of an export on its way to the disk: element by element, in several files where one would be too large.
+"""Write the document of an export element by element, in several files if one would be too large.
 
-Each file is a whole document of its own, with the same head. How many there are is known last, so that stands last.
+Each file is a complete document with the same head. The number of files is known last, so it is written last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vvwatch.ports import WriteResult
 from vvwatch.workflow.pipeline import artifact
 
 MOST_BYTES: Final = 64 << 20
-"""How large a document may be that is downloaded: clients take no larger one."""
+"""The largest document for download: clients accept no larger one."""
 
 _MEDIA: Final = b',"media":['
 _TAIL_BYTES: Final = 64
@@ -29,7 +29,7 @@ _AGAIN: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass
 class _Part:
-    """One file under way, beside the name that it will have."""
+    """An unfinished file and its final name."""
 
     path: Path
     draft: Path
@@ -64,7 +64,7 @@ class Document:
         self._begin()
 
     def add(self, element: dict[str, Any]) -> None:
-        """The next one of `media`. Raises Conflict when it is too large for a file of its own."""
+        """Add the next element of `media`. Raises Conflict if it is too large for a file of its own."""
         data = canonical_json(element)
         if self._parts[-1].elements and not self._has_room(len(data) + 1):
             self._begin()
@@ -79,7 +79,7 @@ class Document:
         part.elements += 1
 
     def end(self) -> list[WriteResult]:
-        """Complete all files, on the disk and under their names."""
+        """Complete all files; they are then on the disk under their final names."""
         self._parts[-1].file.close()
         count = len(self._parts)
         for number, part in enumerate(self._parts, 1):
@@ -89,7 +89,7 @@ class Document:
         return [WriteResult("", part.size_bytes, part.digest.hexdigest()) for part in self._parts]
 
     def abandon(self) -> None:
-        """Leave nothing behind of what was not completed."""
+        """Delete all incomplete files."""
         for part in self._parts:
             part.file.close()
             part.draft.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def _open_binary(descriptor: int) -> BinaryIO:
 
 
 def _build_tail(number: int, count: int) -> bytes:
-    """One file alone says nothing of parts."""
+    """Return the end of a file; a single file does not mention parts."""
     if count == 1:
         return b"]}\n"
     return b"]," + canonical_json(artifact.part_document(number, count))[1:] + b"\n"
@@ -120,7 +120,7 @@ def _build_tail(number: int, count: int) -> bytes:
 
 @contextmanager
 def abandon_on_error(document: Document) -> Iterator[None]:
-    """Abandon the document when the block does not come to its end."""
+    """Abandon the document if the block raises."""
     try:
         yield
     except BaseException:

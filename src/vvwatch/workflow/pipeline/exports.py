@@ -59,23 +59,23 @@ class Exports:
         self._rebuilding = anyio.Lock()
 
     def prepare(self) -> None:
-        """Make the folder; what a dead process was writing there is of no use to anybody."""
+        """Create the folder; delete files that a dead process left incomplete."""
         private_files.make_private_folder(self._folder)
         for path in self._folder.iterdir():
             if path.suffix != ".json":
                 path.unlink()
 
-    async def sweep(self) -> int:
-        """Remove the documents of exports that were delivered or are gone; returns how many files."""
+    async def remove_orphans(self) -> int:
+        """Remove the documents of exports that were delivered or deleted; return the number of files."""
         paths = await anyio.to_thread.run_sync(lambda: list(self._folder.glob("*.json")))
         ids = sorted({path.name.partition(".")[0] for path in paths})
         needed: set[str] = set()
         for start in range(0, len(ids), _EXPORTS_AT_ONCE):
             some = ids[start : start + _EXPORTS_AT_ONCE]
             needed |= await self._database.read(exports.find_with_documents, some)
-        strays = [path for path in paths if path.name.partition(".")[0] not in needed]
-        await anyio.to_thread.run_sync(_remove_files, strays)
-        return len(strays)
+        orphans = [path for path in paths if path.name.partition(".")[0] not in needed]
+        await anyio.to_thread.run_sync(_remove_files, orphans)
+        return len(orphans)
 
     async def export(self, job: Job) -> None:
         """Handle one export."""
@@ -83,13 +83,13 @@ class Exports:
         if work is None:
             return
         try:
-            parts = await self._built(work)
+            parts = await self._build(work)
             written = parts[0]
             if work.connector is not None:
-                written = await self._delivered(job, work, work.connector)
-        except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
+                written = await self._deliver(job, work, work.connector)
+        except Exception as failure:  # noqa: BLE001  # one export must not fail for ever
             short = own_shortage(failure) if isinstance(failure, OSError) else None
-            await self._failed(job, work, short or _to_known_error(job, failure))
+            await self._retry_or_fail(job, work, short or _to_known_error(job, failure))
             return
         delivered = work.connector is not None
         ended = await write_until_committed(
@@ -105,10 +105,9 @@ class Exports:
             )
 
     async def document(self, export: Export, part: int = 1) -> Path:
-        """The file of a completed export that is for download; when another node has it, it is built here again.
+        """Return the file of a completed export for download; rebuild it here if another node has it.
 
-        Of one in several parts, the one with this number. Raises Conflict when what it was built from is no longer
-        there.
+        `part` is the number of one of several files. Raises Conflict if the results it was built from no longer exist.
         """
         path = self._path(export.id, part)
         size_bytes = export.parts[part - 1]["size_bytes"] if export.parts else export.file_size_bytes
@@ -119,7 +118,7 @@ class Exports:
         return path
 
     async def _rebuild(self, export: Export) -> None:
-        built = await self._built(await self._database.read(exports.load_work, export.id))
+        built = await self._build(await self._database.read(exports.load_work, export.id))
         digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
         if [written.sha256 for written in built] != digests:
             for number in range(1, len(built) + 1):
@@ -129,7 +128,7 @@ class Exports:
                 "it is not in this node's state directory, and the results have changed since; export again",
             )
 
-    async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
+    async def _retry_or_fail(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
         message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
         transient = isinstance(error, OSError) or error.transient
         attempts = work.export.attempts
@@ -151,9 +150,9 @@ class Exports:
     def _path(self, export_id: str, part: int = 1) -> Path:
         return self._folder / f"{export_id}{f'.{part}' if part > 1 else ''}.json"
 
-    async def _built(self, work: ExportWork) -> list[WriteResult]:
-        """The artefact's bytes depend on the database alone: while the results stay, building again gives the same."""
-        document = await anyio.to_thread.run_sync(self._begun, work)
+    async def _build(self, work: ExportWork) -> list[WriteResult]:
+        """Build the artefact. Its bytes depend only on the database: unchanged results give the same bytes."""
+        document = await anyio.to_thread.run_sync(self._open_document, work)
         with abandon_on_error(document):
             for run in work.runs:
                 after = 0
@@ -162,32 +161,32 @@ class Exports:
                     after = page[-1][0].id
             return await anyio.to_thread.run_sync(document.end)
 
-    def _begun(self, work: ExportWork) -> Document:
-        """What a connector takes may have any size, and is one file."""
+    def _open_document(self, work: ExportWork) -> Document:
+        """Open the document: one file of any size for a connector."""
         head = artifact.document_head(work.export, work.runs)
         most_bytes = self._most_bytes if work.connector is None else None
         return Document(partial(self._path, work.export.id), head, most_bytes)
 
-    async def _delivered(self, job: Job, work: ExportWork, connector: Connector) -> WriteResult:
-        """What was built is written there; here it is kept no longer, also when that fails."""
+    async def _deliver(self, job: Job, work: ExportWork, connector: Connector) -> WriteResult:
+        """Write the artefact to the connector; delete the local files in any case."""
         path = self._path(work.export.id)
         manifest = path.with_suffix(".manifest")
         try:
             storage = await self._reading.storage(connector)
-            return await self._placed(job, work, storage, path, manifest)
+            return await self._write_or_adopt(job, work, storage, path, manifest)
         finally:
             _remove_files([path, manifest])
 
-    async def _placed(
+    async def _write_or_adopt(
         self, job: Job, work: ExportWork, storage: Storage, path: Path, manifest: Path
     ) -> WriteResult:
         try:
-            return await self._written(work, storage, path, manifest)
+            return await self._write(work, storage, path, manifest)
         except ObjectExists:
-            left = await self._left(job, work, storage)
-            return left or await self._written(work, storage, path, manifest)
+            earlier = await self._adopt_earlier(job, work, storage)
+            return earlier or await self._write(work, storage, path, manifest)
 
-    async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> WriteResult:
+    async def _write(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> WriteResult:
         row = work.export
         key, last = _choose_keys(row)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
@@ -197,11 +196,11 @@ class Exports:
         await storage.write(last, manifest, content_type=_JSON)
         return written
 
-    async def _left(self, job: Job, work: ExportWork, storage: Storage) -> WriteResult | None:
-        """What an earlier attempt has left there, built before the results changed.
+    async def _adopt_earlier(self, job: Job, work: ExportWork, storage: Storage) -> WriteResult | None:
+        """Return the artefact of an earlier attempt, built before the results changed.
 
-        With its manifest it is whole, and counts; without it nobody takes it for one, and it goes: then None. Raises
-        ObjectExists when another manifest stands there.
+        With its manifest it is complete and counts. Without one it is deleted, and None is returned. Raises
+        ObjectExists if another manifest exists there.
         """
         row = work.export
         key, last = _choose_keys(row)
@@ -213,7 +212,7 @@ class Exports:
             return None
         digest = _parse_digest(document)
         if document != _build_manifest(row, there.size_bytes, digest):
-            raise ObjectExists(f"another manifest stands at {last!r}", "remove it, and retry the export")
+            raise ObjectExists(f"another manifest exists at {last!r}", "remove it, and retry the export")
         return WriteResult(storage.uri(key), there.size_bytes, digest, there.version)
 
 
@@ -235,7 +234,7 @@ def _parse_digest(manifest: bytes) -> str:
 
 
 async def _read_object(storage: Storage, key: str) -> bytes | None:
-    """The start of what stands there, which is all of a manifest; None for nothing."""
+    """Return the start of the object, enough for a whole manifest; None if there is no object."""
     try:
         obj = await storage.stat(key)
         async with storage.stream(key, obj.version, 0, _MOST_MANIFEST_BYTES) as pieces:
@@ -248,7 +247,7 @@ _Item = tuple[RunItemWithMedia, Sequence[SegmentResult]]
 
 
 def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
-    """The next items with their segments: as many as have few together, but one at least."""
+    """Return the next items with their segments: at least one item, and few segments in all."""
     page: list[_Item] = []
     segments = 0
     for row in exports.list_items(tx, run_id, after, _ITEMS_PER_PAGE):
@@ -274,6 +273,6 @@ def _has_size(path: Path, size_bytes: int | None) -> bool:
 
 
 def _to_known_error(job: Job, failure: Exception) -> VvwatchError | OSError:
-    """What went wrong; a shortage of this machine where one led to it."""
+    """Return the error, or the shortage of this machine that caused it."""
     error = failure if isinstance(failure, OSError) else to_known_error(job, failure)
     return shortage_in(error) or error

@@ -1,7 +1,7 @@
-"""Tries again, by itself, what could not be imported because its store did not give it.
+"""Retry automatically what could not be imported because its store did not deliver it.
 
-A try reads the object as an import would first do. In a round a few objects are tried side by side, those that wait
-longest first: whatever their number, it costs no more than that.
+A retry reads the object as an import does first. Each round retries a few objects in parallel, the longest waiting
+first, so the cost does not grow with their number.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _AWAY_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class ImportRetries:
-    """Makes the tries that are due and that the node called `node` gets at.
+    """Makes the retries that are due and that the node called `node` can reach.
 
-    `notice` lets an automation look at keys.
+    `notice` makes an automation look at keys.
     """
 
     database: Database
@@ -50,17 +50,17 @@ class ImportRetries:
     notice: Callable[[str, Hint], Awaitable[object]]
     node: str
     _writing: anyio.Lock = field(default_factory=anyio.Lock)
-    """One try at a time is written down: side by side they would only make each other run again."""
+    """One retry is recorded at a time: concurrent transactions would only conflict."""
 
     async def run(self) -> None:
-        """Try what is due, round after round, until cancelled."""
+        """Retry what is due, round after round, until cancelled."""
         pruned, returned = self.reading.clock.monotonic(), False
         while True:
             try:
                 if not returned:
                     await self.database.write(unreadable.give_back, self.node)
                     returned = True
-                found = await self.round()
+                found = await self.run_round()
                 if self.reading.clock.monotonic() - pruned >= _PRUNE_SECONDS:
                     pruned = self.reading.clock.monotonic()
                     await self.database.write(unreadable.prune)
@@ -70,14 +70,14 @@ class ImportRetries:
             if not found:
                 await self.reading.clock.sleep(_ROUND_SECONDS)
 
-    async def round(self) -> int:
-        """Try a few of those that are due; returns how many were taken up."""
+    async def run_round(self) -> int:
+        """Retry a few due objects; return how many were tried."""
         taken: list[Trouble] = []
 
         async def one(version: VersionRef) -> None:
             try:
-                due = await self._written(unreadable.begin_try, *version, self.node)
-                if due is not None and await self._tried(due):
+                due = await self._write(unreadable.begin_try, *version, self.node)
+                if due is not None and await self._try_once(due):
                     taken.append(due.trouble)
             except Exception as error:  # noqa: BLE001  # its lease ends, and then it is tried again
                 self.telemetry.emit("task.failed", task="troubles", error=error)
@@ -87,24 +87,24 @@ class ImportRetries:
             for version in versions:
                 tasks.start_soon(one, version)
         for scope_id, reason in {(begun.scope_id, begun.reason) for begun in taken}:
-            await self._written(unreadable.bring_forward, scope_id, reason)
+            await self._write(unreadable.bring_forward, scope_id, reason)
         return len(taken)
 
-    async def _written(
+    async def _write(
         self, transaction: Callable[Concatenate[Tx, P], T], *args: P.args, **named: P.kwargs
     ) -> T:
         async with self._writing:
             return await self.database.write(transaction, *args, **named)
 
-    async def _tried(self, due: DueTry) -> bool:
+    async def _try_once(self, due: DueTry) -> bool:
         started = self.reading.clock.monotonic()
         try:
             with anyio.fail_after(_READ_SECONDS):
                 await self._read(due)
         except (VvwatchError, TimeoutError) as error:
-            told = error if isinstance(error, VvwatchError) else StorageError("no answer in time")
-            return await self._failed(due, told, started)
-        self.reading.gave(due.connector)
+            failure = error if isinstance(error, VvwatchError) else StorageError("no answer in time")
+            return await self._put_off(due, failure, started)
+        self.reading.note_answer(due.connector)
         return await self._take_up(due)
 
     async def _read(self, due: DueTry) -> None:
@@ -112,20 +112,20 @@ class ImportRetries:
         async with storage.excerpt(due.trouble.key, due.trouble.version):
             pass
 
-    async def _failed(self, due: DueTry, error: VvwatchError, started: float) -> bool:
+    async def _put_off(self, due: DueTry, error: VvwatchError, started: float) -> bool:
         begun, connector = due.trouble, due.connector
         attempt = Attempt(connector, begun.key, begun.version, _Never(), 1, started, is_planned=True)
-        judged = await self.reading.judged(error, attempt)
-        if isinstance(judged.error, ObjectArchived):
+        judgement = await self.reading.judge_failure(error, attempt)
+        if isinstance(judgement.error, ObjectArchived):
             return await self._take_up(due)
-        if isinstance(judged.error, ObjectNotFound | ObjectChanged):
-            await self._written(unreadable.drop_replaced, begun)
+        if isinstance(judgement.error, ObjectNotFound | ObjectChanged):
+            await self._write(unreadable.drop_replaced, begun)
             return False
-        if judged.patience is None:
-            await self._written(unreadable.wait_for_store, begun, _AWAY_SECONDS)
+        if judgement.patience is None:
+            await self._write(unreadable.wait_for_store, begun, _AWAY_SECONDS)
             return False
-        told = begun.reason if error.transient else error.code, judged.error.message
-        again = await self._written(unreadable.put_off, begun, *told, judged.patience)
+        failure = begun.reason if error.transient else error.code, judgement.error.message
+        again = await self._write(unreadable.put_off, begun, *failure, judgement.patience)
         if again is not None:
             self.telemetry.emit(
                 "trouble.put_off",
@@ -133,14 +133,14 @@ class ImportRetries:
                 object_key=begun.key,
                 tries=begun.tries + 1,
                 retry_at=again,
-                error=judged.error,
+                error=judgement.error,
             )
         return False
 
     async def _take_up(self, due: DueTry) -> bool:
-        """State first: should the process die here, the next scan finds the object as new."""
+        """Store the state first: if the process dies here, the next scan finds the object as new."""
         begun = due.trouble
-        taken = await self._written(retrying.take_up, begun)
+        taken = await self._write(retrying.take_up, begun)
         if taken is None:
             return False
         self.telemetry.emit(
@@ -152,7 +152,7 @@ class ImportRetries:
 
 
 class _Never:
-    """An object that was blamed for nothing yet."""
+    """An object that no failure was attributed to yet."""
 
     failures = 0
     failing_since = None

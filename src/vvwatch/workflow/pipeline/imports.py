@@ -1,4 +1,4 @@
-"""Import: each file of a job is verified and probed, and becomes media, a failed or a skipped file."""
+"""Import: verify and probe each file of a job; it becomes media, a failed file or a skipped file."""
 
 from __future__ import annotations
 
@@ -39,30 +39,32 @@ class Imports:
             return
         started = self._reading.clock.monotonic()
         try:
-            if self._attachments is not None and await self._attachments.fetched(job, work):
+            if self._attachments is not None and await self._attachments.fetch(job, work):
                 return
-            outcome = await self._probed(work)
-        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
-            judged = await self._reading.judged(to_known_error(job, failure), _to_attempt(work, started))
-            if judged.again_at is not None:
-                await self._try_again(job, work, judged, judged.again_at)
+            outcome = await self._probe(work)
+        except Exception as failure:  # noqa: BLE001  # one file must not hold up its job for ever
+            judgement = await self._reading.judge_failure(
+                to_known_error(job, failure), _to_attempt(work, started)
+            )
+            if judgement.again_at is not None:
+                await self._try_again(job, work, judgement, judgement.again_at)
                 return
-            outcome = self._failure(judged)
+            outcome = self._to_failure(judgement)
         end = await self._database.write(imports.finish_file, job, outcome)
         self._announce(work, outcome, end)
         await self._clear(work, end)
 
     async def _clear(self, work: FileWork, end: imports.FileEnd | None) -> None:
-        """When the last file of an upload's job ended, remove those that were refused."""
+        """Remove refused uploads once the last file of their job has ended."""
         if self._attachments is None or end is None or end.job_status is None:
             return
         if (end.failed or end.skipped) and catalog.is_uploads(work.job.connector_id):
             await self._attachments.clear(end.job_id)
 
-    async def _try_again(self, job: Job, work: FileWork, judged: Judgement, at: float) -> None:
-        error = judged.error
-        args = at, error.message, judged.failures, judged.since
-        waits_for = error.code if judged.waits else None
+    async def _try_again(self, job: Job, work: FileWork, judgement: Judgement, at: float) -> None:
+        error = judgement.error
+        args = at, error.message, judgement.failures, judgement.since
+        waits_for = error.code if judgement.waits else None
         await self._database.write(imports.retry_file, job, *args, waits_for=waits_for)
         if isinstance(error, MachineShortage):
             self._telemetry.emit("machine.shortage", reason=error.code, error=error)
@@ -75,23 +77,25 @@ class Imports:
             error=error,
         )
 
-    async def _probed(self, work: FileWork) -> FileOutcome:
+    async def _probe(self, work: FileWork) -> FileOutcome:
         storage = await self._reading.storage(work.connector)
         file = work.file
-        probe = await self._sketched(storage, file)
+        probe = await self._probe_excerpt(storage, file)
         if probe is None:
             async with storage.descriptor(file.key, file.version) as descriptor:
                 probe = await self._reading.prober.probe(descriptor)
-        self._reading.gave(work.connector)
+        self._reading.note_answer(work.connector)
         if not storage.capabilities.atomic_writes:
             now = await storage.stat(file.key)
             if not is_same_version(now.version, file.version):
-                raise ObjectChanged("it changed while it was read", "its new version is imported by itself")
+                raise ObjectChanged(
+                    "it changed while it was read", "its new version is imported automatically"
+                )
         note = storage.notes.remark_on(file.key, file.version)
         return _to_outcome(probe, storage.uri(file.key), note)
 
-    async def _sketched(self, storage: Storage, file: ImportFile) -> Probe | None:
-        """The probe of an excerpt; None when only the whole can tell, as of whatever looks damaged with gaps."""
+    async def _probe_excerpt(self, storage: Storage, file: ImportFile) -> Probe | None:
+        """Return the probe of an excerpt; None if only the whole file can show it: the excerpt looks damaged."""
         async with storage.excerpt(file.key, file.version) as excerpt:
             try:
                 probe = await self._reading.prober.probe(excerpt.descriptor)
@@ -102,29 +106,29 @@ class Imports:
         return probe if excerpt.whole or not probe.damage else None
 
     @staticmethod
-    def _failure(judged: Judgement) -> FileOutcome:
-        """A version that is gone, was replaced or has to be restored first is skipped; anything else failed."""
-        error = judged.error
+    def _to_failure(judgement: Judgement) -> FileOutcome:
+        """Return the outcome: skipped if the version is gone, replaced or archived, else failed."""
+        error = judgement.error
         if isinstance(error, ObjectNotFound):
             return FileOutcome(
                 FileStatus.SKIPPED, imports.GONE, f"{error.message}: it was deleted before its import"
             )
         if isinstance(error, ObjectChanged | ObjectArchived):
             return FileOutcome(FileStatus.SKIPPED, error.code, error.message)
-        return FileOutcome(FileStatus.FAILED, error.code, error.message, patience=judged.patience)
+        return FileOutcome(FileStatus.FAILED, error.code, error.message, patience=judgement.patience)
 
     def _announce(self, work: FileWork, outcome: FileOutcome, end: imports.FileEnd | None) -> None:
         if end is None:
             return
-        told = {
+        fields = {
             "import_job": end.job_id,
             "object_key": work.file.key,
             "reason": outcome.reason or "",
             "message": outcome.message or "",
         }
-        self._telemetry.emit("import.file_finished", status=outcome.status.value, **told)
+        self._telemetry.emit("import.file_finished", status=outcome.status.value, **fields)
         if outcome.status is FileStatus.FAILED:
-            self._telemetry.emit("import.file_failed", **told)
+            self._telemetry.emit("import.file_failed", **fields)
         if end.job_status is not None:
             self._telemetry.emit(
                 "import.finished",
@@ -152,5 +156,5 @@ def _to_attempt(work: FileWork, started: float) -> Attempt:
 
 
 def _is_listed(job: ImportJob) -> bool:
-    """Whether a listing found what the job imports."""
+    """Return whether a listing found what the job imports."""
     return bool(job.automation_id or job.source_kind == "connector")

@@ -26,9 +26,9 @@ class CallLedger:
         self.database = database
         self._telemetry = telemetry
         self._budgets = budgets
-        self._turn = Batcher(self._turned)
+        self._turn = Batcher(self._process_batch)
 
-    async def _turned(self, wanted: Sequence[CallStart | CallEnd]) -> Sequence[StartResult | None]:
+    async def _process_batch(self, wanted: Sequence[CallStart | CallEnd]) -> Sequence[StartResult | None]:
         return await write_until_committed(
             self.database, self.database.clock, llm_calls.process_batch, wanted, self._budgets
         )
@@ -46,9 +46,9 @@ class CallLedger:
         if isinstance(refused, VvwatchError):
             raise refused
         if ended.call is not None:
-            self._tell(ended)
+            self._report_call(ended)
 
-    def _tell(self, ended: CallEnd) -> None:
+    def _report_call(self, ended: CallEnd) -> None:
         usage = ended.usage
         self._telemetry.emit(
             "processor.called",
@@ -63,7 +63,7 @@ class CallLedger:
 
 
 class ItemJournal:
-    """Implements `Journal` on the database, fenced by the item's job. It waits while the database is away."""
+    """Implements `Journal` on the database, fenced by the item's job. It waits while the database is unreachable."""
 
     def __init__(self, ledger: CallLedger, owner: Owner) -> None:
         self._ledger = ledger

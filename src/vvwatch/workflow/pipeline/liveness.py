@@ -1,4 +1,4 @@
-"""Whether a store answers apart from one object: what tells the object's own trouble from a store that is away."""
+"""Check whether a store delivers other objects: distinguish one object's failure from an unreachable store."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LASTS_SECONDS: Final = 5.0
 _MOST_READ: Final = 4
 _MOST_PAGES: Final = 4
 _BEHIND_SLASH: Final = "0"
-"""The character that follows the slash: a key with it in place of a folder's slash lies behind all of the folder."""
+"""The character that follows the slash: with it in place of its slash, a key sorts after the whole folder."""
 
 
 class StoreState(Enum):
-    """How a store stands, apart from one object: `REFUSES` says that it may not be listed, and answers so."""
+    """The state of a store, apart from one object; `REFUSES`: it answers, but denies the listing."""
 
     ANSWERS = "answers"
     REFUSES = "refuses"
@@ -33,20 +33,20 @@ class StoreState(Enum):
 
 @dataclass
 class Liveness:
-    """What stores did lately, in monotonic seconds. Lives in memory: after a start it is found out anew."""
+    """Recent answers of stores, in monotonic seconds. In memory only: after a start stores are checked again."""
 
     _answered: dict[str, float] = field(default_factory=dict)
     _looked: dict[tuple[str, str, bool], tuple[float, StoreState]] = field(default_factory=dict)
 
     def note(self, connector_id: str, now: float) -> None:
-        """The store has just given an object."""
+        """Note that the store has just delivered an object."""
         self._answered[connector_id] = now
 
     def has_answered(self, connector_id: str, since: float) -> bool:
-        """Whether it gave an object since then."""
+        """Return whether it has delivered an object since then."""
         return self._answered.get(connector_id, -1.0) >= since
 
-    async def standing(
+    async def find_state(
         self,
         connector_id: str,
         key: str,
@@ -56,10 +56,10 @@ class Liveness:
         *,
         reads: bool,
     ) -> StoreState:
-        """How the store stands beside the object at `key`; what was found a moment ago counts.
+        """Return the state of the store apart from the object at `key`; a result of a moment ago counts.
 
-        `sample` in [0, 1) chooses among neighbours. `reads`: an answer to a listing is not enough where neighbours are
-        there to be read.
+        `sample` in [0, 1) chooses among neighbours. `reads`: an answer to a listing is not enough if there are
+        neighbours to read.
         """
         folder = key[: key.rfind("/") + 1]
         which = connector_id, folder, reads
@@ -95,11 +95,11 @@ async def _check_store(
 
 
 async def _check_elsewhere(storage: Storage, folder: str, sample: float) -> StoreState:
-    """What lost an object may have lost its whole folder: whether something is given that lies farther away."""
+    """Check objects outside the folder: what affects one object may affect its whole folder."""
     for place in _list_parents(folder):
         try:
             others = await _find_outside(storage, place, folder)
-        except StorageError:  # who may list the folder need not have the right to list more
+        except StorageError:  # permission to list the folder need not cover more
             break
         if others and await _can_read_any(storage, _choose_neighbours(others, "", sample)):
             return StoreState.ANSWERS
@@ -107,13 +107,13 @@ async def _check_elsewhere(storage: Storage, folder: str, sample: float) -> Stor
 
 
 def _list_parents(folder: str) -> list[str]:
-    """The folder that the folder lies in, and the root."""
+    """Return the parent of the folder, and the root."""
     parent = folder[: folder.rstrip("/").rfind("/") + 1]
     return list(dict.fromkeys((parent, ""))) if folder else []
 
 
 async def _find_outside(storage: Storage, place: str, folder: str) -> list[StorageObject]:
-    """Some objects at the place but none in the folder, which may fill the first pages, or many of them."""
+    """Return some objects at the place outside the folder, which may fill the first pages or many of them."""
     afters = [""]
     if storage.capabilities.start_after:
         afters.append(folder[:-1] + _BEHIND_SLASH)
@@ -129,7 +129,7 @@ async def _find_outside(storage: Storage, place: str, folder: str) -> list[Stora
 
 
 def _choose_neighbours(objects: Sequence[StorageObject], key: str, sample: float) -> list[StorageObject]:
-    """A few that lie apart, others each time: what lost one object may have lost the next."""
+    """Return a few objects that are far apart, others each time: what affects one object may affect the next."""
     others = [obj for obj in objects if obj.key != key and obj.size_bytes and not obj.archived]
     many, first = len(others), int(sample * len(others))
     chosen = [
@@ -140,7 +140,7 @@ def _choose_neighbours(objects: Sequence[StorageObject], key: str, sample: float
 
 
 async def _can_read_any(storage: Storage, neighbours: Sequence[StorageObject]) -> bool:
-    """Whether one of them is answered for, be it with a refusal. Mostly the first is; else the rest, side by side."""
+    """Return whether the store answers for one of them, even by a refusal: for the first, or else any of the rest."""
     if not neighbours or await _can_read(storage, neighbours[0]):
         return bool(neighbours)
     given = False

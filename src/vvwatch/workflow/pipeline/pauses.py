@@ -1,4 +1,4 @@
-"""Pauses of processors: announced once, however many items wait. When one ends, its items are due at once."""
+"""Pauses of processors: announced once, however many items wait. When one ends, its items are due immediately."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pauses:
         `write` runs the transaction instead of the database's own.
         """
         was_paused = await (write or self._database.write)(partial(_resume, name))
-        self._tell_resumed([name] if was_paused else [], "a person resumed it")
+        self._report_resumed([name] if was_paused else [], "a person resumed it")
         await self._nudge([name])
         return was_paused
 
@@ -56,7 +56,7 @@ class Pauses:
         known = {} if all_of_them else self._fingerprints
         changed = await self._database.write(processor_states.resume_reconfigured, known)
         why = "it was started again" if all_of_them else "its configuration has changed"
-        self._tell_resumed(changed, why)
+        self._report_resumed(changed, why)
         await self._nudge({*self._fingerprints, *changed})
 
     async def note_budget(self, name: str, run_id: str, error: BudgetReached) -> None:
@@ -71,10 +71,10 @@ class Pauses:
 
     async def _pause(self, name: str, why: Pause) -> None:
         if await self._database.write(processor_states.pause, name, why):
-            told = {"processor": name, "reason": why.code, "message": why.message, "hint": why.hint}
-            self._telemetry.emit("processor.paused", **told, until_at=why.until)
+            fields = {"processor": name, "reason": why.code, "message": why.message, "hint": why.hint}
+            self._telemetry.emit("processor.paused", **fields, until_at=why.until)
 
-    def _tell_resumed(self, names: Sequence[str], why: str) -> None:
+    def _report_resumed(self, names: Sequence[str], why: str) -> None:
         for name in names:
             self._telemetry.emit("processor.resumed", processor=name, reason=why)
 
@@ -98,9 +98,9 @@ def _to_pause(error: Exception, fingerprint: str) -> Pause:
 def _announce_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
     """Announce that a budget without a period is used up; False if that was announced for the run today."""
     data = {"processor": name, "scope": "run", "run_id": run_id, "code": error.code, "until": None}
-    told = {"message": error.message, "hint": error.hint}
+    fields = {"message": error.message, "hint": error.hint}
     occurrence = f"{name}:{run_id}:{int(tx.now // _DAY_SECONDS)}"
-    return announce(tx, "processor.paused", occurrence, None, data | told) is not None
+    return announce(tx, "processor.paused", occurrence, None, data | fields) is not None
 
 
 @by_locks

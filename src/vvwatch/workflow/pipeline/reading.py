@@ -1,7 +1,7 @@
-"""What import and processing share: reading one version of an object, and judging what went wrong.
+"""Shared by import and processing: read one version of an object, and judge its failures.
 
-A store that is away as a whole is waited for, however long. An object that its store does not give while it answers
-for others has a bound: then it fails alone.
+vvwatch waits for an unreachable store, however long. An object that its store does not deliver, while it delivers
+others, fails alone after a limit.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _MEND: Final = "declare it in [processors], restart vvwatch, and retry what fail
 _SHORTAGE_CAP_SECONDS: Final = 60.0
 _MEMORY_CAP_SECONDS: Final = 300.0
 _MEMORY: Final = Bound(attempts=6, seconds=3_600.0)
-"""When an item whose process the kernel ends for want of memory again and again is taken for the cause."""
+"""The limit after which an item whose process the kernel kills for lack of memory counts as the cause."""
 _WAITED_FOR: Final = (ProcessorUnavailable, ProcessorPaused, StoreUnavailable)
 _OF_THE_VERSION: Final = (
     ObjectArchived,
@@ -71,9 +71,9 @@ _OF_THE_VERSION: Final = (
 
 
 def to_known_error(job: Job, error: Exception) -> VvwatchError:
-    """`error` as one of ours. One that nobody foresaw is raised for the engine to try again, but not for ever.
+    """Return `error` as one of ours. Raise an unexpected one for the engine to retry, a limited number of times.
 
-    Of several that came at once it is the one that says most of what is to be done.
+    Of several errors it is the one that says most about what to do.
     """
     causes = list(_flatten_causes(error))
     ours = [cause for cause in causes if isinstance(cause, VvwatchError)]
@@ -83,11 +83,11 @@ def to_known_error(job: Job, error: Exception) -> VvwatchError:
         return short
     if job.attempt < _UNEXPECTED_ATTEMPTS:
         raise error
-    return MediaError(f"{type(error).__name__}: something that vvwatch does not foresee", "look at the log")
+    return MediaError(f"{type(error).__name__}: an unexpected error", "look at the log")
 
 
 def _flatten_causes(error: Exception) -> Iterator[Exception]:
-    """What tasks that ran beside each other failed of."""
+    """Yield the errors of parallel tasks."""
     if not isinstance(error, ExceptionGroup):
         yield error
         return
@@ -96,13 +96,13 @@ def _flatten_causes(error: Exception) -> Iterator[Exception]:
 
 
 def _rank_error(error: VvwatchError) -> int:
-    """Who has lost the item may say nothing of it; who has to wait is not to blame it."""
+    """Rank errors: a lost item comes first, then a wait, which must not count against the item."""
     kinds = Superseded, RunStopped, ProcessorPaused, ProcessorUnavailable, MachineShortage
     return next((rank for rank, kind in enumerate(kinds) if isinstance(error, kind)), len(kinds))
 
 
 class Blamed(Protocol):
-    """How often in a row an object was blamed for a failure, and since when."""
+    """The consecutive failures attributed to an object, and the time of the first."""
 
     @property
     def failures(self) -> int: ...
@@ -114,10 +114,10 @@ class Blamed(Protocol):
 class Attempt:
     """A failed attempt at a version of an object, begun at `started` (monotonic).
 
-    It is the attempt `number`; `row` counts the failures that the object was blamed for. `is_listed`: a listing
-    found it, so that credentials which may not even list are not what they were. `is_planned`: it was made by itself,
-    and so is the next, after a longer pause: one failure is enough. `waits` counts the attempts, beside these, that
-    ended because the processor was away or this machine was short of something.
+    It is the attempt `number`; `row` counts the failures attributed to the object. `is_listed`: a listing
+    found it, so credentials that may not even list have changed. `is_planned`: it is an automatic retry, and so is the
+    next one, after a longer pause: one failure is enough. `waits` counts the other attempts, which
+    ended because the processor was unreachable or this machine was short of something.
     """
 
     connector: Connector
@@ -133,10 +133,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What comes of a failed attempt: it is tried again at `again_at`, or (None) has failed with `error`.
+    """The consequence of a failed attempt: a retry at `again_at`, or (None) the failure with `error`.
 
-    `failures` of it, the first at `since`, the object is blamed for. `patience`: what failed is tried again by itself,
-    so often. `waits`: the processor or this machine is waited for; that is no failed attempt.
+    `failures`, the first at `since`, are attributed to the object. `patience`: what failed is retried automatically,
+    this often. `waits`: it waits for the processor or this machine, which is no failed attempt.
     """
 
     error: VvwatchError
@@ -163,45 +163,49 @@ class Reading:
     names: ProcessorNames = field(default_factory=ProcessorNames)
 
     async def storage(self, connector: Connector) -> Storage:
-        """The storage of a connector's row; finding out where a folder really lies may block, so not here."""
+        """Open the storage of a connector's row in a thread, because resolving a folder's path may block."""
         return await anyio.to_thread.run_sync(self.open_storage, connector)
 
     def processor(self, run: Run) -> Processor:
-        """Return the processor of a run. Raises ModelNotConfigured where the configuration has it no more."""
+        """Return the processor of a run. Raises ModelNotConfigured if the configuration no longer has it."""
         if run.processor in self.processors:
             return self.processors[run.processor]
         there = f"there is: {self.names.choices()}"
         if run.processor == NOBODY:
             model = (run.settings or {}).get("processing_model") or self.names.default
             raise ModelNotConfigured(f"no processor answers to the model {model!r}; {there}", _MEND)
-        raise ModelNotConfigured(f"the processor {run.processor!r} left the configuration; {there}", _MEND)
+        raise ModelNotConfigured(
+            f"the processor {run.processor!r} is no longer in the configuration; {there}", _MEND
+        )
 
-    def gave(self, connector: Connector) -> None:
-        """The store of the connector has just given an object."""
+    def note_answer(self, connector: Connector) -> None:
+        """Note that the store of the connector has just delivered an object."""
         self.liveness.note(connector.id, self.clock.monotonic())
 
     def again_at(self, error: VvwatchError, attempts: int) -> float | None:
-        """When to try again after `attempts` attempts; None when the error is final.
+        """Return when to try again after `attempts` attempts; None if the error is final.
 
-        A storage that is away and a machine that is short are waited for, however long: giving up would lose the
+        It waits for an unreachable storage and for a machine with a shortage, however long: giving up would lose the
         object.
         """
         waits = isinstance(error, StorageUnavailable | MachineShortage)
         if not error.transient or (attempts >= self.max_attempts and not waits):
             return None
         is_short = isinstance(error, MachineShortage)
-        return self._after(error, attempts, _SHORTAGE_CAP_SECONDS if is_short else _RETRY_CAP_SECONDS)
+        return self._choose_retry_time(
+            error, attempts, _SHORTAGE_CAP_SECONDS if is_short else _RETRY_CAP_SECONDS
+        )
 
-    async def judged(self, error: VvwatchError, attempt: Attempt) -> Judgement:
-        """Whose trouble it is: this machine's, the store's, the object's, or the media's; and what is to be done."""
+    async def judge_failure(self, error: VvwatchError, attempt: Attempt) -> Judgement:
+        """Decide whether this machine, the store, the object or the media failed, and what happens next."""
         short = _find_shortage(error)
         if short is not None or isinstance(error, _WAITED_FOR):
-            return self._waited_for(short or error, attempt)
-        error = await self._held_against_listing(error, attempt)
+            return self._wait_for(short or error, attempt)
+        error = await self._compare_with_listing(error, attempt)
         if not isinstance(error, StorageError) or isinstance(error, (OnAnotherNode, *_OF_THE_VERSION)):
             return Judgement(error, self.again_at(error, attempt.number))
         if not await self.answers_others(error, attempt):
-            again = self._after(error, attempt.number, _RETRY_CAP_SECONDS)
+            again = self._choose_retry_time(error, attempt.number, _RETRY_CAP_SECONDS)
             return Judgement(error, again, attempt.row.failures, attempt.row.failing_since)
         now, failures = self.clock.now(), attempt.row.failures + 1
         since = _failing_since(attempt, now) if attempt.row.failures else now
@@ -210,42 +214,46 @@ class Reading:
         asked = _requested_wait(error)
         reached = attempt.is_planned or self.bound.is_reached(failures, since, now)
         if reached or asked > self.bound.seconds:
-            told = f"{error.message}; the store answers for others ({attempt.number} attempts)"
-            given_up = ObjectUnavailable(told, "it is tried again by itself")
+            message = f"{error.message}; the store delivers others ({attempt.number} attempts)"
+            given_up = ObjectUnavailable(message, "it is tried again automatically")
             return Judgement(given_up, None, failures, since, self.patience.not_before(asked))
-        return Judgement(error, self._after(error, failures, _OBJECT_CAP_SECONDS), failures, since)
+        return Judgement(
+            error, self._choose_retry_time(error, failures, _OBJECT_CAP_SECONDS), failures, since
+        )
 
-    def _waited_for(self, error: VvwatchError, attempt: Attempt) -> Judgement:
+    def _wait_for(self, error: VvwatchError, attempt: Attempt) -> Judgement:
         if isinstance(error, MachineShortage):
-            return self._short(error, attempt)
-        return Judgement(error, self._looked_at_again(error, attempt.waits), waits=True)
+            return self._wait_for_machine(error, attempt)
+        return Judgement(error, self._choose_next_look(error, attempt.waits), waits=True)
 
-    def _short(self, error: MachineShortage, attempt: Attempt) -> Judgement:
-        """Wait for this machine, and look again soon: a shortage may pass at any time.
+    def _wait_for_machine(self, error: MachineShortage, attempt: Attempt) -> Judgement:
+        """Wait for this machine, and try again soon: a shortage may end at any time.
 
-        Where memory ran out the item may be the cause. It is given up when the same happens to it for an hour, for it
-        may cost others theirs.
+        If memory ran out, the item may be the cause. It fails if that repeats for an hour, because it
+        may take the memory of others.
         """
         now = self.clock.now()
         since = _failing_since(attempt, now)
         if not error.is_suspect:
-            again = self._after(error, attempt.waits, _SHORTAGE_CAP_SECONDS)
+            again = self._choose_retry_time(error, attempt.waits, _SHORTAGE_CAP_SECONDS)
             return Judgement(error, again, 0, since, waits=True)
         failures = attempt.row.failures + 1
         if _MEMORY.is_reached(failures, since, now):
-            told = f"needs more memory than this machine has: the kernel ended its process {failures} times"
-            return Judgement(MediaLimit(told, error.hint), None)
-        again = self._after(error, attempt.waits, _MEMORY_CAP_SECONDS)
+            message = (
+                f"needs more memory than this machine has: the kernel ended its process {failures} times"
+            )
+            return Judgement(MediaLimit(message, error.hint), None)
+        again = self._choose_retry_time(error, attempt.waits, _MEMORY_CAP_SECONDS)
         return Judgement(error, again, failures, since, waits=True)
 
-    def _after(self, error: VvwatchError, attempts: int, cap_seconds: float) -> float:
+    def _choose_retry_time(self, error: VvwatchError, attempts: int, cap_seconds: float) -> float:
         wait = backoff_seconds(
             attempts, base_seconds=_RETRY_BASE_SECONDS, cap_seconds=cap_seconds, sample=self.sample()
         )
         return self.clock.now() + max(wait, _requested_wait(error))
 
-    def _looked_at_again(self, error: VvwatchError, waits: int) -> float:
-        """When to ask again a processor that is away or paused: now and then, whatever it asks for."""
+    def _choose_next_look(self, error: VvwatchError, waits: int) -> float:
+        """Return when to ask an unreachable or paused processor again: at intervals, whatever it requests."""
         if isinstance(error, ProcessorClosing):
             return self.clock.now()
         asked = _requested_wait(error)
@@ -257,11 +265,11 @@ class Reading:
         return self.clock.now() + min(max(usual, asked), _LONGEST_WAIT_SECONDS)
 
     async def answers_others(self, error: VvwatchError, attempt: Attempt) -> bool:
-        """Whether the store answers for others since the attempt began: what it gave tells, else a look does."""
+        """Return whether the store has delivered other objects since the attempt began; check if none is known."""
         connector, is_denied = attempt.connector, isinstance(error, AccessDenied)
         if self.liveness.has_answered(connector.id, attempt.started):
             return True
-        standing = await self.liveness.standing(
+        state = await self.liveness.find_state(
             connector.id,
             attempt.key,
             self.clock.monotonic,
@@ -269,12 +277,12 @@ class Reading:
             self.sample(),
             reads=not is_denied,
         )
-        if standing is StoreState.REFUSES:
+        if state is StoreState.REFUSES:
             return not (is_denied and attempt.is_listed)
-        return standing is StoreState.ANSWERS
+        return state is StoreState.ANSWERS
 
-    async def _held_against_listing(self, error: VvwatchError, attempt: Attempt) -> VvwatchError:
-        """Not there, or another version: unless the store lists just this one, which it then has and does not give."""
+    async def _compare_with_listing(self, error: VvwatchError, attempt: Attempt) -> VvwatchError:
+        """Return the error; if the store still lists the missing version, an error that it does not deliver it."""
         if not isinstance(error, ObjectNotFound | ObjectChanged) or not attempt.version:
             return error
         try:
@@ -286,11 +294,13 @@ class Reading:
         there = [obj.version for obj in page.objects if obj.key == attempt.key] if page else []
         if not any(is_same_version(version, attempt.version) for version in there):
             return error
-        return StorageUnavailable(f"{error.message}, yet the store lists it", "it is tried again by itself")
+        return StorageUnavailable(
+            f"{error.message}, yet the store lists it", "it is tried again automatically"
+        )
 
 
 def _find_shortage(error: VvwatchError) -> MachineShortage | None:
-    """The shortage that the error is, or that led to it; what is said of the media or by a pause stays as it is."""
+    """Return the shortage that the error is or that caused it; None for errors of the media and pauses."""
     return None if isinstance(error, MediaError | ProcessorPaused) else shortage_in(error)
 
 
@@ -299,7 +309,7 @@ def _failing_since(attempt: Attempt, now: float) -> float:
 
 
 def _requested_wait(error: VvwatchError) -> float:
-    """For how many seconds of patience the store asks."""
+    """Return how many seconds the store or processor asks to wait."""
     if isinstance(error, StorageThrottled | ProcessorUnavailable):
         return error.retry_after_seconds or 0.0
     return 0.0

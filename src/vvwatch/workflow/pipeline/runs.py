@@ -50,7 +50,7 @@ class Runs:
         """Take the run's next step: add media or cancel items."""
         end = await self._database.write(course.advance, job)
         if end is not None:
-            self._tell_end(end.run_id, end.status, end.export_id)
+            self._report_end(end.run_id, end.status, end.export_id)
 
     async def item(self, job: Job) -> None:
         """Process one item of a prompt run."""
@@ -59,33 +59,33 @@ class Runs:
             return
         started = self._reading.clock.monotonic()
         try:
-            result = await self._processed(job, work)
+            result = await self._process(job, work)
             end = await write_until_committed(
                 self._database, self._reading.clock, runs.finish_item, job, result
             )
-        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
-            end = await self._troubled(job, work, to_known_error(job, failure), started)
+        except Exception as failure:  # noqa: BLE001  # one file must not hold up its job for ever
+            end = await self._retry_or_fail(job, work, to_known_error(job, failure), started)
         self._announce(work, end, self._reading.clock.monotonic() - started)
 
-    async def _troubled(
+    async def _retry_or_fail(
         self, job: Job, work: ItemWork, error: VvwatchError, started: float
     ) -> ItemEnd | None:
-        """Retry the item soon, or some time after its run, or fail it."""
+        """Retry the item soon, retry it after its run, or fail it."""
         if isinstance(error, Interrupted):
-            return await self._interrupted(job, error)
-        judged = await self._reading.judged(error, _to_attempt(work, work.item, started))
-        error, again = judged.error, judged.again_at
+            return await self._end_interrupted(job, error)
+        judgement = await self._reading.judge_failure(error, _to_attempt(work, work.item, started))
+        error, again = judgement.error, judgement.again_at
         await self._note_pause(work, error)
         if again is None:
-            told = error.code, error.message, judged.patience
-            return await self._database.write(runs.fail_item, job, *told)
-        counted = error.code, error.message, judged.failures, judged.since
-        end = await self._database.write(runs.retry_item, job, again, *counted, waits=judged.waits)
-        self._tell_trouble(work, judged, end)
+            details = error.code, error.message, judgement.patience
+            return await self._database.write(runs.fail_item, job, *details)
+        counted = error.code, error.message, judgement.failures, judgement.since
+        end = await self._database.write(runs.retry_item, job, again, *counted, waits=judgement.waits)
+        self._report_trouble(work, judgement, end)
         return end
 
-    async def _interrupted(self, job: Job, error: Interrupted) -> ItemEnd | None:
-        """End an item of a cancelled run with its finished segments; leave an item alone that another worker has."""
+    async def _end_interrupted(self, job: Job, error: Interrupted) -> ItemEnd | None:
+        """End an item of a cancelled run with its finished segments; leave an item of another worker alone."""
         if not isinstance(error, RunStopped):
             return None
         return await write_until_committed(self._database, self._reading.clock, runs.cancel_item, job)
@@ -94,61 +94,59 @@ class Runs:
         """Retry a failed segment, or an item that failed as a whole."""
         begun = await self._database.write(segment_retries.begin, job)
         if not isinstance(begun, RetryWork):
-            self._tell_retry(begun)
+            self._report_retry(begun)
             return
         started = self._reading.clock.monotonic()
         try:
-            result = await self._processed(job, begun.work, begun.retry)
+            result = await self._process(job, begun.work, begun.retry)
             end = await write_until_committed(
                 self._database, self._reading.clock, segment_retries.finish, job, result
             )
         except Exception as failure:  # noqa: BLE001  # as with items
-            end = await self._retry_troubled(job, begun, to_known_error(job, failure), started)
-        self._tell_retry(end)
+            end = await self._retry_again_or_fail(job, begun, to_known_error(job, failure), started)
+        self._report_retry(end)
 
-    async def _retry_troubled(
+    async def _retry_again_or_fail(
         self, job: Job, begun: RetryWork, error: VvwatchError, started: float
     ) -> RetryEnd | None:
         if isinstance(error, Superseded):
             return None
-        judged = await self._reading.judged(error, _to_attempt(begun.work, begun.retry, started))
-        error = judged.error
+        judgement = await self._reading.judge_failure(error, _to_attempt(begun.work, begun.retry, started))
+        error = judgement.error
         await self._note_pause(begun.work, error)
-        if judged.again_at is not None:
-            counted = error.message, judged.failures, judged.since
+        if judgement.again_at is not None:
+            counted = error.message, judgement.failures, judgement.since
             again = segment_retries.retry_later
-            await self._database.write(again, job, judged.again_at, *counted, waits=judged.waits)
+            await self._database.write(again, job, judgement.again_at, *counted, waits=judgement.waits)
             if isinstance(error, MachineShortage):
                 self._telemetry.emit("machine.shortage", reason=error.code, error=error)
             return None
         return await self._database.write(
-            segment_retries.fail, job, error.code, error.message, judged.patience
+            segment_retries.fail, job, error.code, error.message, judgement.patience
         )
 
     async def _note_pause(self, work: ItemWork, error: VvwatchError) -> None:
         if isinstance(error, BudgetReached):
             await self._pauses.note_budget(work.run.processor, work.run.id, error)
 
-    def _tell_retry(self, end: RetryEnd | None) -> None:
+    def _report_retry(self, end: RetryEnd | None) -> None:
         if end is None:
             return
         self._telemetry.emit(
             "run.segment_retried", run=end.run_id, retry=end.retry_id, message=end.error or ""
         )
-        self._tell_end(end.run_id, end.run_status, end.export_id)
+        self._report_end(end.run_id, end.run_status, end.export_id)
 
-    async def _processed(
-        self, job: Job, work: ItemWork, retry: SegmentRetry | None = None
-    ) -> ProcessingResult:
+    async def _process(self, job: Job, work: ItemWork, retry: SegmentRetry | None = None) -> ProcessingResult:
         if work.paused is not None:
             raise work.paused
         processor = self._reading.processor(work.run)
         storage = await self._reading.storage(work.connector)
-        item = self._item(storage, job, work, retry)
+        item = self._build_item(storage, job, work, retry)
         processor.check_prompt(item.prompt)
         return await processor.process(item)
 
-    def _item(self, storage: Storage, job: Job, work: ItemWork, retry: SegmentRetry | None) -> Item:
+    def _build_item(self, storage: Storage, job: Job, work: ItemWork, retry: SegmentRetry | None) -> Item:
         owner = _to_owner(job, work, retry)
         row, preset, prompt = work.media, work.run.settings or {}, work.run.prompt
         settings = RunSettings(**{name: preset[name] for name in _SETTINGS if preset.get(name) is not None})
@@ -156,7 +154,7 @@ class Runs:
         @asynccontextmanager
         async def opened() -> AsyncIterator[int]:
             async with storage.descriptor(row.key, row.version) as descriptor:
-                self._reading.gave(work.connector)
+                self._reading.note_answer(work.connector)
                 yield descriptor
 
         return Item(
@@ -176,10 +174,10 @@ class Runs:
             probe=row.probe or {},
             journal=ItemJournal(self._ledger, owner),
             open=opened,
-            progress=lambda fraction: self._note(work, fraction),
+            progress=lambda fraction: self._report_progress(work, fraction),
         )
 
-    def _note(self, work: ItemWork, fraction: float) -> None:
+    def _report_progress(self, work: ItemWork, fraction: float) -> None:
         self._telemetry.emit(
             "run.item_progressed",
             run=work.run.id,
@@ -188,36 +186,36 @@ class Runs:
             fraction=round(fraction, 3),
         )
 
-    def _tell_trouble(self, work: ItemWork, judged: Judgement, end: ItemEnd | None) -> None:
+    def _report_trouble(self, work: ItemWork, judgement: Judgement, end: ItemEnd | None) -> None:
         if end is not None:
             return
-        told: dict[str, Any] = {"run": work.run.id, "media": work.media.id, "error": judged.error}
-        if isinstance(judged.error, MachineShortage):
-            self._telemetry.emit("machine.shortage", reason=judged.error.code, error=judged.error)
-        elif judged.waits:
-            self._telemetry.emit("run.item_waits", processor=work.run.processor, **told)
+        details: dict[str, Any] = {"run": work.run.id, "media": work.media.id, "error": judgement.error}
+        if isinstance(judgement.error, MachineShortage):
+            self._telemetry.emit("machine.shortage", reason=judgement.error.code, error=judgement.error)
+        elif judgement.waits:
+            self._telemetry.emit("run.item_waits", processor=work.run.processor, **details)
         else:
-            self._telemetry.emit("run.item_retried", attempt=work.item.attempts, **told)
+            self._telemetry.emit("run.item_retried", attempt=work.item.attempts, **details)
 
     def _announce(self, work: ItemWork, end: ItemEnd | None, seconds: float) -> None:
         if end is None:
             return
-        told = {
+        details = {
             "run": end.run_id,
             "media": work.media.id,
             "object_key": work.media.key,
             "message": end.message or "",
         }
         self._telemetry.emit(
-            "run.item_finished", status=end.status.value, duration_seconds=round(seconds, 3), **told
+            "run.item_finished", status=end.status.value, duration_seconds=round(seconds, 3), **details
         )
         if end.status is ItemStatus.FAILED:
-            self._telemetry.emit("run.item_failed", **told)
+            self._telemetry.emit("run.item_failed", **details)
         if end.status is ItemStatus.PARTIAL:
-            self._telemetry.emit("run.item_partial", **told)
-        self._tell_end(end.run_id, end.run_status, end.export_id)
+            self._telemetry.emit("run.item_partial", **details)
+        self._report_end(end.run_id, end.run_status, end.export_id)
 
-    def _tell_end(self, run_id: str, status: RunStatus | None, export_id: str | None) -> None:
+    def _report_end(self, run_id: str, status: RunStatus | None, export_id: str | None) -> None:
         if status is not None:
             self._telemetry.emit("run.finished", run=run_id, status=status.value)
         if export_id is not None:
@@ -230,8 +228,8 @@ def _to_attempt(work: ItemWork, counted: RunItem | SegmentRetry, started: float)
     is_listed = str(work.run.executed_by).startswith("auto_")
     is_planned = isinstance(counted, SegmentRetry) and counted.tries > 0
     number = counted.attempts - counted.waits
-    told = counted, number, started, is_listed, is_planned, counted.waits
-    return Attempt(work.connector, media.key, media.version, *told)
+    details = counted, number, started, is_listed, is_planned, counted.waits
+    return Attempt(work.connector, media.key, media.version, *details)
 
 
 def _to_owner(job: Job, work: ItemWork, retry: SegmentRetry | None) -> Owner:

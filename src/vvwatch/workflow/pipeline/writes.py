@@ -1,4 +1,4 @@
-"""Write what effects came to: until the database has it, so that no effect is repeated, and in batches."""
+"""Write results of effects until they are committed, so that no effect is repeated, and in batches."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ async def write_until_committed(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """What `fn` returns, however long the database takes to come back.
+    """Return the result of `fn`, however long the database is unreachable.
 
-    `fn` must be fenced: when the answer to a commit was lost, it runs once more and finds its job stale.
+    `fn` must be fenced: if the response to a commit was lost, it runs once more and finds its job stale.
     """
     while True:
         try:
@@ -48,13 +48,13 @@ class _Call(Generic[T, R]):
     error: Exception | None = None
     is_done: bool = False
     is_alone: bool = False
-    """Whether it is done by itself, as something that it was done with could not be done."""
+    """Whether it runs alone because the batch that it was part of failed."""
 
 
 class Batcher(Generic[T, R]):
-    """Calls `do` with what was asked for meanwhile; it answers each in its place, or raises.
+    """Batches concurrent calls: `do` gets the waiting items, and returns their results in order, or raises.
 
-    What it raises of our own errors is raised to all. Any other is the fault of one of them: each is done by itself.
+    An error of ours is raised to all callers. Any other is the fault of one item: each item is then run alone.
     """
 
     def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
@@ -63,7 +63,7 @@ class Batcher(Generic[T, R]):
         self._waiting: list[_Call[T, R]] = []
 
     async def __call__(self, item: T) -> R:
-        """What is answered to `item`; raises what `do` raises."""
+        """Return the result for `item`; raise what `do` raises."""
         mine = _Call[T, R](item)
         self._waiting.append(mine)
         try:
@@ -82,13 +82,13 @@ class Batcher(Generic[T, R]):
         some, self._waiting = self._waiting[:count], self._waiting[count:]
         try:
             results = await self._do([each.item for each in some])
-        except Exception as error:  # noqa: BLE001  # each of them is told
+        except Exception as error:  # noqa: BLE001  # each caller gets it
             is_every = isinstance(error, VvwatchError) or len(some) == 1
             for each in some:
                 each.error, each.is_done, each.is_alone = error, is_every, True
             self._waiting = [each for each in some if not each.is_done] + self._waiting
             return
-        except BaseException:  # who does it is cancelled: the next one does it again for those who still wait
+        except BaseException:  # this caller is cancelled: the next one repeats it for those who still wait
             self._waiting = [each for each in some if each is not some[0]] + self._waiting
             raise
         for each, result in zip(some, results, strict=True):

@@ -170,7 +170,7 @@ def node_finding(node: Node) -> Finding:
 
 
 def shortage_finding(waiting: WaitingWork) -> Finding:
-    """Return the finding about work that waits because a machine is short of something; it resumes by itself."""
+    """Return the finding about work that waits because a machine is short of something; it resumes automatically."""
     return Finding(
         "waiting", "problem", describe_shortage(waiting), find_remedy(waiting.code, waiting.message)
     )
@@ -227,7 +227,7 @@ _ADVICE: Final = (
 
 def webhook_advice(error: str) -> str:
     """Return how to fix a webhook whose last attempt failed with this error."""
-    found = next((told for words, told in _ADVICE if words in error), "")
+    found = next((advice for words, advice in _ADVICE if words in error), "")
     return found or "make its receiver answer with a 2xx status"
 
 

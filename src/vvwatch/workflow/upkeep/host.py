@@ -59,7 +59,7 @@ def _check_file_system(state_dir: Path) -> Iterator[Finding]:
 
 
 def _check_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
-    """Yield how versions of files are told apart without stable inode numbers, which detects fewer changes."""
+    """Yield how versions of files are distinguished without stable inode numbers, which detects fewer changes."""
     for root in roots:
         mount = mount_at(root)
         if mount is not None and not mount.has_lasting_inodes:

@@ -64,8 +64,8 @@ class RefusedRequests:
         else:
             times = counted.refusals.times + 1
             counted.refusals = replace(counted.refusals, times=times, last_at=now)
-        told = {"address": origin.address, "actor": origin.actor, "route": origin.route}
-        self._telemetry.emit("request.refused", reason=reason.value, **told)
+        fields = {"address": origin.address, "actor": origin.actor, "route": origin.route}
+        self._telemetry.emit("request.refused", reason=reason.value, **fields)
 
     async def flush(self) -> None:
         """Store the counts. If the database fails, log that and keep the counts for the next flush."""

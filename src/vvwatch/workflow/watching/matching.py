@@ -16,7 +16,7 @@ from vvwatch.store.watching.quarantine import RefusedMessage
 
 _MAX_DESCRIBED: Final = 20
 _UNKEYED: Final = "names no key that an object could have"
-_UNMATCHED: Final = "no automation watches what it tells of"
+_UNMATCHED: Final = "no automation watches its location"
 
 
 @dataclass(slots=True)

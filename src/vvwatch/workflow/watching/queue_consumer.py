@@ -152,9 +152,9 @@ class QueueConsumer:
         await self._quarantine(batch)
         behind = {name for name, hint in batch.hints.items() if not await self._notice(name, hint)}
         if behind:
-            what = f"what the queue tells could not be taken in for {', '.join(sorted(behind))}"
+            what = f"events of the queue could not be recorded for {', '.join(sorted(behind))}"
             self._note_trouble(
-                _TAKING, _NotCommitted(what, "the log says why: hint.failed; it is tried again")
+                _TAKING, _NotCommitted(what, "the log says why: hint.failed; it is tried again automatically")
             )
         else:
             self._clear_trouble(_TAKING)

@@ -85,7 +85,7 @@ class Scanner:
             listing = watched.storage.list(
                 prefix, recursive=watched.row.recursive, after=after, skips=watched.filter.skips
             )
-            async for page in self.unanswered.awaited(watched.connector.id, listing):
+            async for page in self.unanswered.count_waits(watched.connector.id, listing):
                 await self._take_page(watched, page, tally)
                 pages.add(page.objects)
                 if pages.count >= _COMPARED_AT_ONCE:
@@ -143,7 +143,7 @@ class Scanner:
 
     async def _find_place(self, watched: WatchState) -> str | None:
         """Return what identifies the location now. For a folder this may block."""
-        with self.unanswered.asking(watched.connector.id):
+        with self.unanswered.count_request(watched.connector.id):
             return await anyio.to_thread.run_sync(self.place_of, watched.connector, abandon_on_cancel=True)
 
     async def _judge_missing(
@@ -152,7 +152,7 @@ class Scanner:
         """Return the verdict on the known objects that a whole listing lacks."""
         row = watched.row
         if tally.blind:
-            return _Verdict(remark="some of it may not be looked into: nothing is taken for gone")
+            return _Verdict(remark="parts of it may not be read: nothing counts as gone")
         if not seen.expected:
             return _Verdict(proof=True)
         live = await self._database.read(absences.count_live, row.scope_id, row.source_prefix)
@@ -196,7 +196,7 @@ class Scanner:
             args = job, watched.row.scope_id, sweep_id, chunk.lacking
             gone += await self._database.write(absences.record_missing, *args) if chunk.lacking else 0
         first = missing - gone
-        remark = f"{first:,} known objects were not listed: the next sweep decides" if first else ""
+        remark = f"{first:,} known objects were not listed: the next full scan decides" if first else ""
         return _Verdict(proof=True, remark=remark, gone=gone)
 
     async def _read_missing(self, watched: WatchState, seen: SeenKeys) -> AsyncIterator[MissingChunk]:

@@ -10,7 +10,7 @@ from vvwatch.ports import Clock, SourceHealth
 
 T = TypeVar("T")
 _NOTED_SECONDS: Final = 5.0
-_HINT: Final = "look at the store and the network to it; what is asked is waited for until its time-out"
+_HINT: Final = "check the store and the network to it; requests wait until their time-out"
 
 
 class UnansweredStores:
@@ -21,7 +21,7 @@ class UnansweredStores:
         self._asked: dict[object, tuple[str, float]] = {}
 
     @contextmanager
-    def asking(self, connector_id: str) -> Iterator[None]:
+    def count_request(self, connector_id: str) -> Iterator[None]:
         """Count the store as asked during the block."""
         question = object()
         self._asked[question] = connector_id, self._clock.now()
@@ -30,10 +30,10 @@ class UnansweredStores:
         finally:
             del self._asked[question]
 
-    async def awaited(self, connector_id: str, answers: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def count_waits(self, connector_id: str, answers: AsyncIterator[T]) -> AsyncIterator[T]:
         """Yield the same answers, and count the store as asked while waiting for each."""
         while True:
-            with self.asking(connector_id):
+            with self.count_request(connector_id):
                 try:
                     answer = await anext(answers)
                 except StopAsyncIteration:

@@ -43,7 +43,7 @@ from vvwatch.workflow.watching.scanner import Scanner
 from vvwatch.workflow.watching.watch_state import ScanStats, WatchState
 
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
-_TAKEN_AT_ONCE = 4_000  # messages may tell of more than one statement has room for
+_TAKEN_AT_ONCE = 4_000  # messages may report more than one statement has room for
 _RETRY_SECONDS = 30.0
 _SWEEP_SECONDS = 3_600.0
 _LATE_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Watcher:
         self._scanning = Counter[str]()
         self._reported_oddities: set[tuple[str, str]] = set()
         self.listens: Callable[[str], bool] = lambda _: False
-        """Whether the events of a connector (its id) tell of every change; its listings then only prove it."""
+        """Whether the events of a connector (its id) report every change; its listings then only verify that."""
 
     async def scan(self, job: Job) -> None:
         """Handle a scan: list the whole prefix, take in what is new and what is gone, and schedule the next scan.
@@ -203,7 +203,7 @@ class Watcher:
         )
 
     async def on_queue_lost(self, connector_id: str) -> None:
-        """Bring the connector's scans forward: its events report nothing any more."""
+        """Bring the connector's scans forward: its events no longer report anything."""
         await self._database.write(automations.bring_scans_forward, connector_id)
 
     async def notice(self, automation_id: str, hint: Hint) -> bool:
@@ -267,7 +267,7 @@ class Watcher:
         return watched
 
     async def _open(self, connector: Connector) -> Storage:
-        with self.scanner.unanswered.asking(connector.id):
+        with self.scanner.unanswered.count_request(connector.id):
             return await anyio.to_thread.run_sync(self._open_storage, connector)
 
     async def _look_up(
@@ -281,7 +281,7 @@ class Watcher:
             except StorageUnavailable:
                 raise
             except StorageError as error:
-                watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
+                watched.settling.pop(key, None)  # gone, or the next listing reports what is wrong with it
                 if isinstance(error, ObjectNotFound):
                     gone.append(key)
         return found, gone
