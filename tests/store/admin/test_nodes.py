@@ -58,7 +58,7 @@ async def test_a_node_that_is_lost_is_told_for_a_day_or_until_it_is_back(
     began = clock.now()
     for name in ("a", "b"):
         await seen(database, clock, name, began)
-    clock.advance(nodes.TOLD_SECONDS - 1)
+    clock.advance(nodes.REPORTED_SECONDS - 1)
     assert [name for name, _ in await names(database)] == ["a", "b"]
     assert await seen(database, clock, "b") == began, "it says what it was silent for"
     assert [each.lost_at for each in await database.read(nodes.list_nodes)] == [began, None]

@@ -99,7 +99,7 @@ def test_an_owner_is_named_as_long_as_it_works(file: Path, naps: Naps, locks_hol
 @pytest.mark.parametrize("locks_hold", [True, False])
 def test_who_lives_on_this_machine_is_not_displaced(file: Path, naps: Naps, locks_hold: bool) -> None:
     """Also when the lock's file was removed by hand."""
-    left(file, pid=os.getppid(), started=ownership._started(os.getppid()))
+    left(file, pid=os.getppid(), started=ownership._read_start_time(os.getppid()))
     with pytest.raises(StoreLocked, match=f"process {os.getppid()} on elsewhere, since 20"):
         Ownership(file, sleep=naps).take(locks_hold=locks_hold)
     assert naps.seconds == 0
@@ -267,7 +267,7 @@ async def test_a_file_system_without_locks_is_owned_by_the_record_alone(
     database = SqliteDatabase(tmp_path / "vvwatch.db", SystemClock())
     async with database.opened():
         await database.check()
-    left(file, pid=os.getppid(), started=ownership._started(os.getppid()))
+    left(file, pid=os.getppid(), started=ownership._read_start_time(os.getppid()))
     with pytest.raises(StoreLocked):
         async with database.opened():
             pass

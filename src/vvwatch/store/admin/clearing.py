@@ -143,8 +143,8 @@ def _clear_items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     journal.delete_journals(tx, ids)
     llm_calls.delete_calls(tx, ids)
     columns = run_items.c
-    told = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
-    gone = models_of(_GoneItem, tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told)))
+    counts = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
+    gone = models_of(_GoneItem, tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*counts)))
     for run_id in {row.run_id for row in gone}:
         _subtract_counts(tx, run_id, [row for row in gone if row.run_id == run_id])
     return found + len(ids)

@@ -65,10 +65,10 @@ class Finding:
 
 def findings(tx: Tx) -> list[Finding]:
     """Return the finding of each invariant."""
-    return [_looked(tx, invariant) for invariant in INVARIANTS]
+    return [_check(tx, invariant) for invariant in INVARIANTS]
 
 
-def _looked(tx: Tx, invariant: Invariant) -> Finding:
+def _check(tx: Tx, invariant: Invariant) -> Finding:
     given = {"now": tx.now}
     ids = tx.execute(invariant.broken.limit(_MOST_NAMED), given).scalars().all()
     count = len(ids)
@@ -184,7 +184,7 @@ def _miscounted_runs() -> sa.Select[Any]:
         (prompt_runs.c.completed_segments, good),
         (prompt_runs.c.missing_wholes, is_whole_missing),
     )
-    differs += [told != _sum_of_items(column) for told, column in sums]
+    differs += [stored != _sum_of_items(column) for stored, column in sums]
     return (
         sa.select(prompt_runs.c.id)
         .outerjoin_from(prompt_runs, counted, counted.c.run_id == prompt_runs.c.id)
@@ -218,13 +218,13 @@ def _timeless() -> sa.Select[Any]:
         sa.select(segment_retries.c.id).where(
             segment_retries.c.next_at.is_(None), segment_retries.c.completed_at.is_(None)
         ),
-        _untold(),
+        _select_unqueued_deliveries(),
     ).subquery()
     return sa.select(waiting.c.id)
 
 
-def _untold() -> sa.Select[Any]:
-    """Select webhooks with waiting deliveries none of which is queued."""
+def _select_unqueued_deliveries() -> sa.Select[Any]:
+    """Select webhooks with waiting deliveries but none queued."""
     table, mine = deliveries, deliveries.c.webhook_id == webhooks.c.id
     waits = sa.exists().where(mine, table.c.completed_at.is_(None), table.c.next_at.is_(None))
     return sa.select(webhooks.c.id).where(
@@ -240,7 +240,7 @@ def _stuck() -> sa.Select[Any]:
             import_jobs.c.next_at.is_(None),
             ~_due(import_files, import_files.c.job_id, import_jobs),
         ),
-        _untold_files(),
+        _select_unreported_files(),
         sa.select(prompt_runs.c.id).where(
             run_status, prompt_runs.c.next_at.is_(None), ~_due(run_items, run_items.c.run_id, prompt_runs)
         ),
@@ -248,7 +248,7 @@ def _stuck() -> sa.Select[Any]:
     return sa.select(wholes.c.id)
 
 
-def _untold_files() -> sa.Select[Any]:
+def _select_unreported_files() -> sa.Select[Any]:
     """Select stopped jobs with pending files that nothing will update."""
     jobs, files = import_jobs.c, import_files.c
     pending = sa.exists().where(files.job_id == jobs.id, files.status == FileStatus.PENDING)
@@ -265,7 +265,7 @@ def _windowless(table: sa.Table) -> sa.Select[Any]:
     return sa.select(found.c.window_seq).where(_none(windows.c.seq, found.c.window_seq))
 
 
-def _unrecorded(table: sa.Table) -> sa.Select[Any]:
+def _select_unrecorded(table: sa.Table) -> sa.Select[Any]:
     names = ("scope_id", "key", "version")
     recorded = sa.exists().where(*(objects.c[name] == table.c[name] for name in names))
     return sa.select(table.c.key).where(~recorded)
@@ -277,7 +277,7 @@ def _unproven() -> sa.Select[Any]:
     return sa.select(reconciles.c.id).where(sa.or_(sa.and_(*judged), sa.and_(*gone)))
 
 
-def _unclaimed() -> sa.Select[Any]:
+def _select_unclaimed() -> sa.Select[Any]:
     return sa.select(exports.c.id).where(
         exports.c.status == ExportStatus.COMPLETED,
         exports.c.destination_uri.is_not(None),
@@ -305,15 +305,19 @@ INVARIANTS: Final = (
         "What is gone from the ledger names only windows that were.",
         _windowless(tombstones),
     ),
-    Invariant("absent_was_there", "What a sweep did not find is in the ledger.", _unrecorded(absences)),
+    Invariant(
+        "absent_was_there", "What a full scan did not find is in the ledger.", _select_unrecorded(absences)
+    ),
     Invariant(
         "claims_are_recorded",
         "A version that an import job claims is in the ledger, or was.",
-        _unrecorded(claims).where(~claims.c.gone),
+        _select_unrecorded(claims).where(~claims.c.gone),
     ),
     Invariant("gone_is_proven", "Only a complete listing proves what is gone.", _unproven()),
     Invariant(
-        "outputs_are_known", "What was exported is known as ours, and never taken as input.", _unclaimed()
+        "outputs_are_known",
+        "What was exported is known as ours, and never taken as input.",
+        _select_unclaimed(),
     ),
     Invariant("items_count", "An item that has ended counts the segments it has.", miscounted_items()),
     Invariant("calls_are_settled", "What has ended holds no money and no answer.", open_calls()),

@@ -36,7 +36,7 @@ _BATCH_ROWS: Final = 5_000
 _MOST_CONNECTORS: Final = 1_000_000
 _AGAIN: Final = "stop the daemon, or wait for the other copy, and run the same command again"
 
-Told = Callable[[str, int], None]
+Report = Callable[[str, int], None]
 """Called after each batch with the table, and how many of its rows this run has copied."""
 
 
@@ -71,7 +71,7 @@ def require_whole(tx: Tx) -> None:
         )
 
 
-async def copy(source: Place, target: Place, node: str, told: Told) -> list[Moved]:
+async def copy(source: Place, target: Place, node: str, report: Report) -> list[Moved]:
     """Copy everything, or resume a copy; return the tables once both sides are equal.
 
     Unshared local folders without a node become those of `node`; "" names none. The source is not changed. Raises
@@ -81,15 +81,15 @@ async def copy(source: Place, target: Place, node: str, told: Told) -> list[Move
     async with source.database.visited() as found:
         migrations.require_latest(found, source.name)
     async with source.database.opened(), target.database.opened():
-        return await _Copy(source, target, node, told).run()
+        return await _Copy(source, target, node, report).run()
 
 
 class _Copy:
-    def __init__(self, source: Place, target: Place, node: str, told: Told) -> None:
+    def __init__(self, source: Place, target: Place, node: str, report: Report) -> None:
         self._source = source
         self._target = target
         self._node = node
-        self._told = told
+        self._report = report
         self._copied: dict[sa.Table, int] = {}
 
     async def run(self) -> list[Moved]:
@@ -98,11 +98,11 @@ class _Copy:
         mark = await self._target.database.write(_begun, installation, self._node)
         if mark is not None:
             mark = await self._all_tables(mark)
-        moved = [await self._compared(table) for table in domain_tables()]
+        moved = [await self._compare(table) for table in domain_tables()]
         self._require_equal(moved)
         if mark is not None:
             await self._require_alone()
-            await self._target.database.write(_ended, mark)
+            await self._target.database.write(_end_copy, mark)
         return [each for each, _ in moved]
 
     async def _require_alone(self) -> None:
@@ -115,12 +115,12 @@ class _Copy:
         names = [table.name for table in tables]
         for table in tables[names.index(mark.table) :]:
             if table.name != mark.table:
-                mark = await self._noted(mark, replace(mark, table=table.name, after=None))
+                mark = await self._note_progress(mark, replace(mark, table=table.name, after=None))
             mark = await self._rows(table, mark)
             await self._number(table)
         return mark
 
-    async def _noted(self, mark: _Mark, next_mark: _Mark) -> _Mark:
+    async def _note_progress(self, mark: _Mark, next_mark: _Mark) -> _Mark:
         await self._target.database.write(_advance, mark, next_mark)
         return next_mark
 
@@ -128,26 +128,26 @@ class _Copy:
         while rows := await self._source.database.read(read_batch, table, mark.after, _BATCH_ROWS):
             next_mark = replace(mark, after=key_of(table, rows[-1]))
             arriving = self._arriving(table, rows)
-            await self._target.database.write(_appended, self._target, table, arriving, mark, next_mark)
+            await self._target.database.write(_append_rows, self._target, table, arriving, mark, next_mark)
             mark = next_mark
             self._copied[table] = self._copied.get(table, 0) + len(rows)
-            self._told(table.name, self._copied[table])
+            self._report(table.name, self._copied[table])
         return mark
 
     async def _number(self, table: sa.Table) -> None:
         """Continue the source's ids, so that none is given twice, not even that of a deleted row."""
         if table.autoincrement_column is not None:
             given = await self._source.database.read(self._source.upkeep.last_number, table)
-            await self._target.database.write(_numbered, self._target, table, given)
+            await self._target.database.write(_set_next_id, self._target, table, given)
 
     def _arriving(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         return (
-            _settled(normalize_rows(table, rows), self._node)
+            _fill_node(normalize_rows(table, rows), self._node)
             if table is connectors
             else normalize_rows(table, rows)
         )
 
-    async def _compared(self, table: sa.Table) -> tuple[Moved, Moved]:
+    async def _compare(self, table: sa.Table) -> tuple[Moved, Moved]:
         """Return the table as the source sends it, and as the target has it."""
         there = await self._summed(self._source, table, lambda rows: self._arriving(table, rows))
         here = await self._summed(self._target, table, lambda rows: normalize_rows(table, rows))
@@ -197,7 +197,7 @@ def _needs_node(row: Row) -> bool:
     return values["provider"] == "local" and not shared and not values["node"]
 
 
-def _settled(rows: Sequence[Row], node: str) -> list[Row]:
+def _fill_node(rows: Sequence[Row], node: str) -> list[Row]:
     """Return connectors with `node` filled in for local folders that have none."""
     place = connectors.c.keys().index("node")
     return [(*row[:place], node, *row[place + 1 :]) if _needs_node(row) else row for row in rows]
@@ -228,7 +228,7 @@ def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
     return mark
 
 
-def _appended(
+def _append_rows(
     tx: Tx, target: Place, table: sa.Table, rows: Sequence[Row], mark: _Mark, next_mark: _Mark
 ) -> None:
     _advance(tx, mark, next_mark)
@@ -242,13 +242,13 @@ def _advance(tx: Tx, mark: _Mark, next_mark: _Mark) -> None:
         raise StoreLocked("another copy into this database is running", _AGAIN)
 
 
-def _numbered(tx: Tx, target: Place, table: sa.Table, given: int) -> None:
+def _set_next_id(tx: Tx, target: Place, table: sa.Table, given: int) -> None:
     column: Any = table.autoincrement_column
     largest = tx.execute(sa.select(sa.func.max(column))).scalar() or 0
     target.upkeep.go_on_after(tx, table, max(given, largest))
 
 
-def _ended(tx: Tx, mark: _Mark) -> None:
+def _end_copy(tx: Tx, mark: _Mark) -> None:
     _advance(tx, mark, mark)
     tx.execute(sa.delete(facts).where(facts.c.name == _COPYING))
 

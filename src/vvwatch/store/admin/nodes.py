@@ -21,7 +21,7 @@ from vvwatch.store.schema import connectors, nodes
 HEARTBEAT_SECONDS: Final = 60.0
 """The heartbeat of older versions, which do not store their own."""
 
-TOLD_SECONDS: Final = 86_400.0
+REPORTED_SECONDS: Final = 86_400.0
 """How long a lost node is reported, unless it comes back."""
 
 
@@ -57,10 +57,10 @@ class Node:
     def loss(self) -> str:
         """The sentence that reports its loss."""
         since = datetime.fromtimestamp(self.seen_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        told = f"sent no heartbeat since {since}" if self.seen_at else "was never seen"
+        text = f"sent no heartbeat since {since}" if self.seen_at else "was never seen"
         held = ", ".join(f"{count} {kind}" for kind, count in sorted(self.held.items()))
-        told += "; its work was taken over" + (f" (it held {held})" if held else "")
-        return told + (f", but only it reaches {', '.join(self.waiting)}" if self.waiting else "")
+        text += "; its work was taken over" + (f" (it held {held})" if held else "")
+        return text + (f", but only it reaches {', '.join(self.waiting)}" if self.waiting else "")
 
     @property
     def remedy(self) -> str:
@@ -88,7 +88,7 @@ def record_life(tx: Tx, life: Life) -> float | None:
     }
     insert = tx.upsert(nodes).values(name=life.name, **values)
     tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
-    tx.execute(sa.delete(nodes).where(nodes.c.seen_at < tx.now - TOLD_SECONDS))
+    tx.execute(sa.delete(nodes).where(nodes.c.seen_at < tx.now - REPORTED_SECONDS))
     broken_off = before is not None and (before.started_at != life.started_at or before.missed_at is not None)
     return before.seen_at if before is not None and broken_off else None
 
@@ -120,7 +120,7 @@ def list_nodes(tx: Tx) -> list[Node]:
         _node(known[name], owned, tx.now) if name in known else Node(name, "", "", 0.0, 0.0, owned[name])
         for name in sorted({*known, *owned})
     )
-    return [node for node in everybody if node.waiting or node.seen_at > tx.now - TOLD_SECONDS]
+    return [node for node in everybody if node.waiting or node.seen_at > tx.now - REPORTED_SECONDS]
 
 
 def list_lost(tx: Tx) -> list[Node]:
@@ -130,7 +130,7 @@ def list_lost(tx: Tx) -> list[Node]:
 
 def count_lost(tx: Tx) -> int:
     """Return how many nodes are lost."""
-    recent = nodes.c.seen_at > tx.now - TOLD_SECONDS
+    recent = nodes.c.seen_at > tx.now - REPORTED_SECONDS
     return int(tx.execute(sa.select(sa.func.count()).where(_silent(tx.now), recent)).scalar_one())
 
 

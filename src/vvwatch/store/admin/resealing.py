@@ -51,11 +51,11 @@ async def reseal(database: Database, box: SecretBox, progress: Progress) -> list
     Raises StoreError, before any change, for a secret that no key of `box` opens.
     """
     for table in SEALED:
-        await _walked(database, box, table, progress, dry=True)
+        await _walk(database, box, table, progress, dry=True)
     await database.write(_begin, box)
-    done = [await _walked(database, box, table, progress) for table in SEALED]
+    done = [await _walk(database, box, table, progress) for table in SEALED]
     for table in SEALED:
-        left = await _walked(database, box, table, progress, dry=True)
+        left = await _walk(database, box, table, progress, dry=True)
         if left.resealed:
             raise StoreError(
                 f"{left.resealed} secrets of {table} are still sealed by an old key",
@@ -71,7 +71,7 @@ def _begin(tx: Tx, box: SecretBox) -> None:
         audit.record(tx, Origin(CLI), "secrets.resealed", "")
 
 
-async def _walked(
+async def _walk(
     database: Database, box: SecretBox, table: str, progress: Progress, *, dry: bool = False
 ) -> Resealed:
     """Check or reseal all secrets of a table, page by page, in writing transactions even if it only checks.

@@ -69,7 +69,7 @@ def drop_deliveries(tx: Tx, before: float, ids: Sequence[str]) -> int:
     return tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(gone))).rowcount
 
 
-def _untold() -> sa.ColumnElement[bool]:
+def _has_no_delivery() -> sa.ColumnElement[bool]:
     """Return the condition for events without deliveries, except the newest: others are ordered after it."""
     newest = (
         sa.select(events.c.id).order_by(events.c.place.desc(), events.c.id.desc()).limit(1).scalar_subquery()
@@ -80,12 +80,12 @@ def _untold() -> sa.ColumnElement[bool]:
 def list_old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
     """Return the ids of the next events after `after` that are older than `before` and have no delivery left."""
     old = events.c.created_at < before
-    return _ids(tx, events, after, _made_before(events, "evt", before), old, _untold())
+    return _ids(tx, events, after, _made_before(events, "evt", before), old, _has_no_delivery())
 
 
 def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
     """Delete those of these events that have no delivery; return how many."""
-    wanted = events.c.id.in_(ids), events.c.created_at < before, _untold()
+    wanted = events.c.id.in_(ids), events.c.created_at < before, _has_no_delivery()
     gone = tx.execute(sa.delete(events).where(*wanted).returning(events.c.place)).scalars().all()
     event_order.note_dropped(tx, gone)
     return len(gone)

@@ -46,7 +46,7 @@ def list_waiting(tx: Tx) -> Sequence[WaitingWork]:
 def _count_waiting(
     table: Any, code: sa.ColumnElement[Any], message: sa.ColumnElement[Any], pending: str
 ) -> sa.Select[Any]:
-    told = (
+    figures = (
         code.label("code"),
         sa.func.max(message).label("message"),
         sa.func.count().label("number"),
@@ -54,7 +54,7 @@ def _count_waiting(
         sa.func.min(table.next_at).label("next_at"),
     )
     waits = table.next_at.is_not(None), table.status == pending, code.in_(shortages.CODES)
-    return sa.select(*told).where(*waits).group_by(code)
+    return sa.select(*figures).where(*waits).group_by(code)
 
 
 def _merge(found: Sequence[WaitingWork]) -> WaitingWork:

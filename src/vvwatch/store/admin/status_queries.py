@@ -80,7 +80,7 @@ def read_state(tx: Tx, since: float) -> State:
             for row in models_of(Window, tx.all(sa.select(windows).where(windows.c.state == "open")))
         },
         sweeps=watch_queries.map_last_scans(tx),
-        refused=_refused(tx, since),
+        refused=_select_refused(tx, since),
         jobs=_under_way(tx, ImportJob, import_jobs),
         runs=_under_way(tx, Run, prompt_runs),
         exports=_under_way(tx, Export, exports),
@@ -100,17 +100,17 @@ def list_troubled_webhooks(tx: Tx) -> list[Webhook]:
 
 def _automations(tx: Tx) -> list[NamedAutomation]:
     table = import_automations
-    told = (
+    extra = (
         indexes.c.name.label("index_name"),
         connectors.c.status.label("connector_status"),
         connectors.c.events,
     )
-    joined = sa.select(table, *told).join(indexes, indexes.c.id == table.c.index_id)
+    joined = sa.select(table, *extra).join(indexes, indexes.c.id == table.c.index_id)
     joined = joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id)
     return models_of(NamedAutomation, tx.all(joined))
 
 
-def _refused(tx: Tx, since: float) -> dict[str, int]:
+def _select_refused(tx: Tx, since: float) -> dict[str, int]:
     refused: dict[str, int] = {}
     for row in watch_queries.count_refused_messages(tx, since):
         refused[row.connector_id] = refused.get(row.connector_id, 0) + row.messages

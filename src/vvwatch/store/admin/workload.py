@@ -52,13 +52,13 @@ def _count_rows(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
 
 
 def has_nothing_left(tx: Tx, started_at: float) -> bool:
-    """Return whether every automation was scanned since `started_at` and no work goes on by itself."""
+    """Return whether every automation was scanned since `started_at` and no automatic work is under way."""
     waiting = [table for kind, table in ENTITIES.items() if kind is not Kind.SCAN]
     for table in waiting:
         waits: list[sa.ColumnElement[bool]] = [table.c.next_at.is_not(None)]
-        if table is segment_retries:  # what is tried again by itself, some time later, holds up nobody
+        if table is segment_retries:  # what is retried automatically some time later holds up nobody
             waits.append(table.c.tries == 0)
-        if table is run_items:  # a refused key, a missing model: nothing goes on by itself
+        if table is run_items:  # a refused key, a missing model: nothing continues automatically
             is_late = table.c.next_at > tx.now + _SOON_SECONDS
             is_paused = sa.and_(is_late, table.c.error_code == ProcessorPaused.code)
             waits.append(sa.not_(sa.func.coalesce(is_paused, sa.false())))

@@ -1,7 +1,7 @@
-"""What automations are made of: connectors, indexes and prompts.
+"""Connectors, indexes and prompts: the parts of automations.
 
-Each can be made over the API or declared in the configuration file; `declare_*` brings the stored row in line
-with the file, keeps its id and its history, and leaves it untouched when nothing changed.
+Each can be created through the API or declared in the configuration file; `declare_*` updates the stored row from
+the file, keeps its id and its history, and leaves it untouched if nothing changed.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from vvwatch.store.models.catalog import Connector, Index, Prompt
 from vvwatch.store.schema import connectors, indexes, prompts
 
 DEFAULT_PROMPT_ID: Final = TECHNICAL_PROMPT_ID
-"""The prompt that exists without being made."""
+"""The built-in prompt."""
 
 PLAYGROUND_ID: Final = "idx__playground"
-"""The index of what names none; no declared one can be called so."""
+"""The index for requests that name none; no declared index can have this name."""
 
 _UPLOADS_ID: Final = "conn__uploads"
 
 DECLARED_HINT: Final = "it is declared in the configuration file: edit it there and reload"
 
 DISABLED: Final = "disabled"
-"""The status of a connector that may not be used for a while."""
+"""The status of a connector that is disabled for a while."""
 DELETED: Final = "deleted"
-"""The status of a connector that is gone: its row stays for the history that refers to it, without credentials."""
+"""The status of a deleted connector: its row stays, without credentials, for the history that refers to it."""
 _PUT_ASIDE: Final = (DISABLED, DELETED)
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec:
-    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed JSON.
+    """The settings of a connector. `settings` is the provider's location, `credentials` is sealed JSON.
 
-    `node` is the only node that reaches it; empty when every one does. `events` has the queue that tells of changes
-    (`queue`, `mode`, `sweep_seconds`, `late_seconds`, perhaps `endpoint_url`); None when nothing does.
+    `node` is the only node that reaches it; empty if all do. `events` has the queue that reports changes
+    (`queue`, `mode`, `sweep_seconds`, `late_seconds`, perhaps `endpoint_url`); None without one.
     """
 
     name: str
@@ -68,7 +68,7 @@ class ConnectorSpec:
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """What a user sets for a prompt."""
+    """The settings of a prompt."""
 
     name: str
     prompt_text: str
@@ -84,9 +84,9 @@ class PromptSpec:
 
 
 def create_connector(tx: Tx, spec: ConnectorSpec) -> Connector:
-    """A new connector, `testing` until its first test is recorded.
+    """Create a connector, `testing` until its first test is recorded; return it.
 
-    Raises Conflict when its queue is another's, LimitReached.
+    Raises Conflict if another connector has its queue, LimitReached.
     """
     require_room(tx, connectors)
     connector_id = tx.new_id("conn")
@@ -97,7 +97,7 @@ def create_connector(tx: Tx, spec: ConnectorSpec) -> Connector:
 
 
 def get_connector(tx: Tx, connector_id: str) -> Connector:
-    """The connector; raises NotFound, also for one that was deleted, and for that of uploads: nobody has it in hand."""
+    """Return the connector. Raises NotFound, also for a deleted one and for that of uploads, which no user manages."""
     row = read_connector(tx, connector_id)
     if row.status == DELETED or row.builtin:
         raise NotFound("connector", connector_id)
@@ -110,15 +110,15 @@ def read_connector(tx: Tx, connector_id: str) -> Connector:
 
 
 def list_connectors(tx: Tx) -> Sequence[Connector]:
-    """All connectors that were not deleted, oldest first; not those of uploads."""
+    """Return all connectors that are not deleted, oldest first, without those of uploads."""
     there = sa.select(connectors).where(connectors.c.status != DELETED, ~connectors.c.builtin)
     return models_of(Connector, tx.all(there.order_by(connectors.c.created_at, connectors.c.id)))
 
 
 def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> Connector:
-    """The connector as the configuration file has it; one that was disabled or deleted over the API is there again.
+    """Create or update the connector as declared, also one that was disabled or deleted through the API; return it.
 
-    With another queue than before all of it is listed again, to begin from.
+    If its queue changed, everything is listed again first.
     """
     found = tx.first(sa.select(connectors).where(connectors.c.id == connector_id))
     _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
@@ -131,17 +131,17 @@ def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> Connect
 
 
 def uploads_id(node: str) -> str:
-    """The id of the connector of what is uploaded to `node`, empty where there is only one; none is declared so."""
+    """Return the id of the uploads connector of `node` (empty: the only node); no declared id can be like it."""
     return f"{_UPLOADS_ID}_{node}" if node else _UPLOADS_ID
 
 
 def is_uploads(connector_id: str | None) -> bool:
-    """Whether this is the id of such a connector."""
+    """Return whether this is the id of an uploads connector."""
     return (connector_id or "").startswith(_UPLOADS_ID)
 
 
 def ensure_uploads_connector(tx: Tx, node: str, root: str) -> Connector:
-    """The connector of what is uploaded to a node, which keeps it below `root`. It is made when it is not there."""
+    """Return the uploads connector of a node, whose files are below `root`; create it if needed."""
     found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
     own = {"id": uploads_id(node), "name": "uploads", "provider": "local", "settings": {"root": root}}
     moments = {"created_at": tx.now, "updated_at": tx.now}
@@ -155,33 +155,33 @@ def ensure_uploads_connector(tx: Tx, node: str, root: str) -> Connector:
 
 
 def move_uploads(tx: Tx, node: str, root: str) -> None:
-    """What was uploaded to a node, if anything was, stands below `root` now."""
+    """Set the folder of a node's uploads, if it has any, to `root`."""
     if tx.first(sa.select(connectors.c.id).where(connectors.c.id == uploads_id(node))) is not None:
         ensure_uploads_connector(tx, node, root)
 
 
 def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | None) -> None:
-    """Raises Conflict when another connector has the same queue and one of the two does not share it."""
+    """Raise Conflict if another connector has the same queue and one of the two does not share it."""
     if not events:
         return
     for row in list_connectors(tx):
         same = row.id != connector_id and row.events and row.events["queue"] == events["queue"]
         if same and row.events and "exclusive" in (row.events["mode"], events["mode"]):
             raise Conflict(
-                f"the queue of these events is that of connector {row.id!r} as well",
-                "give each a queue of its own, or both the mode shared",
+                f"connector {row.id!r} uses the same event queue",
+                "give each its own queue, or set the mode of both to shared",
             )
 
 
 def clear_connector_nodes(tx: Tx) -> None:
-    """There is one node, and it reaches every connector."""
+    """Record that the only node reaches every connector."""
     tx.execute(sa.update(connectors).where(connectors.c.node != "").values(node=""))
 
 
 def record_test(tx: Tx, connector_id: str, error: str | None) -> Connector:
-    """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound.
+    """Record the result of a connector test; `error` None: it passed. Raises NotFound.
 
-    One that was disabled meanwhile stays so.
+    A connector that was disabled meanwhile stays disabled.
     """
     found = get_connector(tx, connector_id)
     status = "failed" if error else "active"
@@ -197,7 +197,7 @@ def record_test(tx: Tx, connector_id: str, error: str | None) -> Connector:
 
 
 def create_index(tx: Tx, name: str, description: str | None = None) -> Index:
-    """A new index. Raises LimitReached."""
+    """Create an index; return it. Raises LimitReached."""
     require_room(tx, indexes)
     index_id = tx.new_id("idx")
     tx.insert(indexes, id=index_id, name=name, description=description, created_at=tx.now)
@@ -205,13 +205,13 @@ def create_index(tx: Tx, name: str, description: str | None = None) -> Index:
 
 
 def get_index(tx: Tx, index_id: str) -> Index:
-    """The index; raises NotFound, also for one that was deleted."""
+    """Return the index. Raises NotFound, also for a deleted one."""
     require_not_deleted(tx, "index", index_id)
     return model_of(Index, tx.require(indexes, "index", index_id))
 
 
 def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[Index]:
-    """All indexes that were not deleted, oldest first; perhaps without the playground."""
+    """Return all indexes that are not deleted, oldest first; optionally without the playground."""
     wanted = (
         [is_not_deleted(indexes.c.id)]
         if include_defaults
@@ -222,7 +222,7 @@ def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[Index]:
 
 
 def ensure_playground(tx: Tx) -> Index:
-    """The index of what names none; it is made when it is not there."""
+    """Return the index for requests that name none; create it if needed."""
     found = sa.select(indexes).where(indexes.c.id == PLAYGROUND_ID)
     if tx.first(found) is None:
         made = {"id": PLAYGROUND_ID, "name": "Playground", "is_default": True, "created_at": tx.now}
@@ -231,19 +231,19 @@ def ensure_playground(tx: Tx) -> Index:
 
 
 def ensure_index_named(tx: Tx, name: str) -> tuple[Index, bool]:
-    """The oldest index with this very name, and whether it had to be made."""
+    """Return the oldest index with exactly this name, and whether it was created now."""
     named = sa.select(indexes).where(indexes.c.name == name, is_not_deleted(indexes.c.id))
     found = first_of(Index, tx.execute(named.order_by(indexes.c.created_at, indexes.c.id).limit(1)))
     return (create_index(tx, name), True) if found is None else (found, False)
 
 
 def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> Index:
-    """The index, if the API may change or delete it. Raises NotFound, or Conflict (`hint`: it is declared)."""
+    """Return the index if the API may change or delete it. Raises NotFound, or Conflict (`hint`: it is declared)."""
     row = get_index(tx, index_id)
     if row.declared:
         raise Conflict(f"index {index_id!r} is read-only here", hint)
     if row.is_default:
-        raise Conflict(f"index {index_id!r} is built in", "make an index of your own")
+        raise Conflict(f"index {index_id!r} is built in", "create an index of your own")
     return row
 
 
@@ -256,14 +256,14 @@ def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> Index:
 
 
 def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> Index:
-    """The index as the configuration file has it. Raises Conflict while one with this id is being deleted."""
+    """Create or update the index as declared; return it. Raises Conflict while one with this id is being deleted."""
     free_deleted_id(tx, "index", index_id)
     _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
     return get_index(tx, index_id)
 
 
 def create_prompt(tx: Tx, spec: PromptSpec) -> Prompt:
-    """A new prompt, version 1. Its schemas are taken as they are. Raises LimitReached."""
+    """Create a prompt, version 1; return it. Its schemas are not checked. Raises LimitReached."""
     require_room(tx, prompts)
     prompt_id = tx.new_id("prompt")
     tx.insert(prompts, id=prompt_id, created_at=tx.now, updated_at=tx.now, **spec.columns())
@@ -271,21 +271,21 @@ def create_prompt(tx: Tx, spec: PromptSpec) -> Prompt:
 
 
 def get_prompt(tx: Tx, prompt_id: str) -> Prompt:
-    """The prompt; raises NotFound."""
+    """Return the prompt. Raises NotFound."""
     return model_of(Prompt, tx.require(prompts, "prompt", prompt_id))
 
 
 def list_prompts(tx: Tx, *, include_defaults: bool) -> Sequence[Prompt]:
-    """Prompts, oldest first, also those that were deactivated."""
+    """Return prompts, oldest first, including deactivated ones."""
     wanted = [] if include_defaults else [~prompts.c.is_default]
     found = sa.select(prompts).where(*wanted).order_by(prompts.c.created_at, prompts.c.id)
     return models_of(Prompt, tx.all(found))
 
 
 def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> Prompt:
-    """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput.
+    """Create or update the prompt as declared; return it. A change makes a new version. Raises InvalidInput.
 
-    One that was deactivated over the API is active again.
+    A prompt that was deactivated through the API is active again.
     """
     _check_schemas(spec)
     _declare(tx, prompts, prompt_id, {**spec.columns(), "is_active": True}, _next_version(tx))
@@ -293,7 +293,7 @@ def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> Prompt:
 
 
 def seed_default_prompt(tx: Tx, spec: PromptSpec) -> Prompt:
-    """The prompt that exists without being made, as this version of the program has it."""
+    """Create or update the built-in prompt to that of this version of the program."""
     _declare(tx, prompts, DEFAULT_PROMPT_ID, spec.columns(), _next_version(tx))
     tx.update(prompts, DEFAULT_PROMPT_ID, is_default=True)
     return get_prompt(tx, DEFAULT_PROMPT_ID)
@@ -312,7 +312,7 @@ def _check_schemas(spec: PromptSpec) -> None:
 def _declare(
     tx: Tx, table: sa.Table, identifier: str, values: Mapping[str, Any], changed: Mapping[str, Any]
 ) -> None:
-    """Insert the row, or update it, `changed` included, when one of `values` differs."""
+    """Insert the row; update it, including `changed`, if one of `values` differs."""
     found = tx.first(sa.select(table).where(table.c.id == identifier))
     if found is None:
         moments = {"updated_at": tx.now} if "updated_at" in table.c else {}
@@ -324,7 +324,7 @@ def _declare(
 
 
 def is_same(stored: Any, value: Any) -> bool:
-    """Whether a column has this value already. In a document, true is not 1."""
+    """Return whether a column has this value already. In a document, true is not 1."""
     if isinstance(stored, dict) and isinstance(value, dict):
         return json.dumps(stored, sort_keys=True) == json.dumps(value, sort_keys=True)
     return bool(stored == value)

@@ -1,7 +1,7 @@
-"""How many of each thing may be made: beyond that, lists and scans would take from everybody.
+"""Limits on the number of resources: more of them would slow lists and scans for everybody.
 
-What the configuration file declares is not refused: who writes it has the machine anyway. It counts for what is made
-over the API.
+Resources declared in the configuration file count, but are never refused: its author controls the machine
+anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import api_keys, connectors, indexes, prompts, webhooks
 
 MAX_PER_KIND: Final = 1_000
-"""How many there may be of each."""
+"""The maximum of each."""
 
 _KINDS: Final[Mapping[sa.Table, tuple[str, str]]] = {
     api_keys: ("API keys", "delete those that are revoked or expired: DELETE /api/v2/api-keys/{key_id}"),
@@ -26,11 +26,11 @@ _KINDS: Final[Mapping[sa.Table, tuple[str, str]]] = {
     prompts: ("prompts", "delete those that nothing uses: DELETE /api/v2/prompts/{prompt_id}"),
     webhooks: ("webhooks", "delete those that nobody receives: DELETE /api/v2/webhooks/{webhook_id}"),
 }
-"""What may be made, what it is called, and how to make room. Automations are one of each sort for an index."""
+"""Limited resources, their names, and how to make room. An index has at most one automation of each kind."""
 
 
 def require_room(tx: Tx, table: sa.Table) -> None:
-    """Raises LimitReached when there are as many of this table as there may be; deleted ones do not count."""
+    """Raise LimitReached if the table has the maximum of rows; deleted ones do not count."""
     there = (
         is_not_deleted(table.c.id)
         if table is indexes
@@ -40,4 +40,4 @@ def require_room(tx: Tx, table: sa.Table) -> None:
     )
     if tx.execute(sa.select(sa.func.count()).select_from(table).where(there)).scalar_one() >= MAX_PER_KIND:
         what, remedy = _KINDS[table]
-        raise LimitReached(f"there are {MAX_PER_KIND:,} {what}, and no more may be made", remedy)
+        raise LimitReached(f"there are {MAX_PER_KIND:,} {what}, the maximum", remedy)

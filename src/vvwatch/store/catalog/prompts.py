@@ -1,4 +1,4 @@
-"""Prompts as they are edited over the API: changed, put aside, deleted; and who asks them."""
+"""Edits of prompts through the API: change, deactivate, delete; and what uses them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MOST_NAMED: Final = 5
 
 
 def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> Prompt:
-    """Set columns of the prompt; a new version, unless they all were so. Runs ask the version they began with.
+    """Set columns of the prompt; a change makes a new version. Runs keep the version they began with.
 
-    Its schemas are taken as they are. Raises NotFound, or Conflict when the prompt is not the API's.
+    Its schemas are not checked. Raises NotFound, or Conflict if the API may not change the prompt.
     """
     row = _require_editable(tx, prompt_id)
     news = {name: value for name, value in changes.items() if not catalog.is_same(getattr(row, name), value)}
@@ -30,16 +30,16 @@ def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> Prompt:
 
 
 def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
-    """Delete the prompt; returns who uses it, for whom it is only deactivated. Runs keep what they asked.
+    """Delete the prompt; only deactivate it if something uses it, and return the users. Runs keep their copy.
 
-    Raises NotFound, or Conflict when it is not the API's, or is used and there is no `force`.
+    Raises NotFound, or Conflict if the API may not delete it, or if it is used and `force` is not set.
     """
     _require_editable(tx, prompt_id)
     users = describe_users(tx, prompt_id)
     if users and not force:
         raise Conflict(
             f"prompt {prompt_id!r} is used by {', '.join(users)}",
-            "give them another prompt, or deactivate it for all others with force=true",
+            "give them another prompt, or deactivate this one with force=true",
         )
     if users:
         tx.update(prompts, prompt_id, is_active=False, updated_at=tx.now)
@@ -51,14 +51,14 @@ def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
 def _require_editable(tx: Tx, prompt_id: str) -> Prompt:
     row = catalog.get_prompt(tx, prompt_id)
     if row.is_default:
-        raise Conflict(f"prompt {prompt_id!r} comes with vvwatch", "make one of your own like it")
+        raise Conflict(f"prompt {prompt_id!r} comes with vvwatch", "create a copy of your own")
     if row.declared:
         raise Conflict(f"prompt {prompt_id!r} is read-only here", catalog.DECLARED_HINT)
     return row
 
 
 def describe_users(tx: Tx, prompt_id: str) -> list[str]:
-    """Some of the automations that ask the prompt, and of the import jobs that are about to, named for a person."""
+    """Return some automations that use the prompt, and import jobs that will, in words."""
     names = sorted(_list_users(tx, prompt_id))
     return names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], "others like it"]
 

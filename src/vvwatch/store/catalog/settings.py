@@ -1,4 +1,4 @@
-"""What an installation knows about itself."""
+"""Facts about the installation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.schema import connectors, receipts, webhooks
 
-_LOST: Final = "when it is lost for good, `vvwatch db reset-secrets` forgets what it sealed"
+_LOST: Final = "if it is lost for good, `vvwatch db reset-secrets` forgets what it sealed"
 
 
 def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
-    """See that `box` has the key that this installation's secrets were sealed with; the first one to come sets it.
+    """Check that `box` has the key that sealed this installation's secrets; the first call sets it.
 
-    The keys are read again where they have changed, and those that are no longer there are forgotten.
+    Changed keys are read again, and removed ones are forgotten.
 
-    Raises SecretKeyMismatch for another key: nothing that was sealed could be opened, and no other node could open
-    what this one seals. Raises InvalidInput when the keys cannot be read.
+    Raises SecretKeyMismatch for another key: it could open no existing secret, and no other node could open
+    what it seals. Raises InvalidInput if the keys cannot be read.
     """
     box.refresh()
     mark = sealing.read_mark(tx)
@@ -35,11 +35,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
     except StoreError as error:
         who = "this node has" if shared else "there is"
         where = "VVWATCH_SECRET_KEY, or secret.key in its state directory"
-        give = (
-            f"give every node the same key: {where}"
-            if shared
-            else f"give it back the key that it had: {where}"
-        )
+        give = f"give every node the same key: {where}" if shared else f"restore its previous key: {where}"
         raise SecretKeyMismatch(
             f"{who} another secret key than the one that the database's secrets were sealed with",
             f"{give}; {_LOST}",
@@ -49,7 +45,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
 
 
 def _find_sealed(tx: Tx) -> bytes | None:
-    """Something that the key sealed, of a database that does not say which it was."""
+    """Return something that the key sealed, for a database that does not name its key."""
     for column in (webhooks.c.secret, connectors.c.credentials):
         found = tx.execute(sa.select(column).where(column.is_not(None)).limit(1)).scalar()
         if found:
@@ -59,17 +55,17 @@ def _find_sealed(tx: Tx) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class SecretsReset:
-    """What lost its secret: webhooks are disabled and have a new one, connectors have none."""
+    """Resources that lost their secret: webhooks are disabled and have a new one, connectors have none."""
 
     webhooks: tuple[str, ...]
     connectors: tuple[str, ...]
 
 
 def reset_secrets(tx: Tx, box: SecretBox) -> SecretsReset:
-    """Forget all that another key sealed, and go on with the key of `box`.
+    """Forget everything that another key sealed, and continue with the key of `box`.
 
-    Webhooks of the API are disabled until their secret is rotated; those that the configuration declares get theirs
-    back at the next start, as connectors do. Answers kept for repeated requests are dropped.
+    Webhooks of the API are disabled until their secret is rotated; declared ones get theirs
+    back at the next start, as connectors do. Stored answers for repeated requests are dropped.
     """
     sealing.replace_mark(tx, box)
     lost = {"status": "disabled", "updated_at": tx.now, "last_error": _ROTATE}

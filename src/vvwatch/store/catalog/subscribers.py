@@ -1,4 +1,4 @@
-"""Who wants what is told of a connector's objects."""
+"""The automations that watch a connector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vvwatch.store.schema import import_automations
 
 
 class WatchedPrefix(NamedTuple):
-    """What an automation watches of its connector; one that is not `active` lists everything once it is."""
+    """What an automation watches of its connector; an inactive one lists everything when it becomes `active`."""
 
     automation_id: str
     prefix: str
@@ -20,7 +20,7 @@ class WatchedPrefix(NamedTuple):
 
 
 def list_watched_prefixes(tx: Tx, connector_id: str) -> list[WatchedPrefix]:
-    """All places of the connector that are watched, or would be if their automations were active."""
+    """Return all watched places of the connector, also those of inactive automations."""
     table = import_automations
     is_active = sa.and_(table.c.enabled, ~table.c.paused).label("is_active")
     of = sa.select(table.c.id, table.c.source_prefix, is_active).where(table.c.connector_id == connector_id)
@@ -28,7 +28,7 @@ def list_watched_prefixes(tx: Tx, connector_id: str) -> list[WatchedPrefix]:
 
 
 def rescan_connector(tx: Tx, connector_id: str) -> None:
-    """Let the active automations of the connector look at all of it now."""
+    """Make full scans of the connector's active automations due now."""
     table = import_automations
     active = table.c.connector_id == connector_id, table.c.enabled, ~table.c.paused
     for row in tx.all(sa.select(table).where(*active)):

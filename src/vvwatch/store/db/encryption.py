@@ -50,7 +50,7 @@ class SecretBox:
         `reread` returns the keys if they changed since the last call, else None. Raises InvalidInput for a line that is
         not 32 bytes in URL-safe base64, and if there is no key.
         """
-        self._held = _parsed(keys)
+        self._held = _parse(keys)
         self._former: tuple[_Key, ...] = ()
         self._sealing = self._held[0]
         self._reread = reread
@@ -96,7 +96,7 @@ class SecretBox:
         text = self._reread()
         if text is None:
             return False
-        held = _parsed(text)
+        held = _parse(text)
         self._former = tuple(key for key in self._ring() if key not in held)
         self._held = held
         return True
@@ -108,11 +108,11 @@ class SecretBox:
 
     def secret(self, purpose: str) -> bytes:
         """Return 32 bytes for one purpose, the same on every node with the sealing key, which they do not reveal."""
-        return _derived(self._sealing, purpose)
+        return _derive(self._sealing, purpose)
 
     def secrets(self, purpose: str) -> tuple[bytes, ...]:
         """Return the `secret` of every key."""
-        return tuple(_derived(key, purpose) for key in self._ring())
+        return tuple(_derive(key, purpose) for key in self._ring())
 
     def _ring(self) -> Iterator[_Key]:
         yield from self._held
@@ -135,11 +135,11 @@ class SecretBox:
         )
 
 
-def _derived(key: _Key, purpose: str) -> bytes:
+def _derive(key: _Key, purpose: str) -> bytes:
     return hmac.new(key.text, f"vvwatch {purpose}".encode(), hashlib.sha256).digest()
 
 
-def _parsed(text: bytes) -> tuple[_Key, ...]:
+def _parse(text: bytes) -> tuple[_Key, ...]:
     lines = [line.strip() for line in text.splitlines()]
     found = tuple(
         _key(line, number) for number, line in enumerate(lines, 1) if line and not line.startswith(b"#")

@@ -59,7 +59,7 @@ class Answer:
 
 
 def run_once(
-    tx: Tx, box: SecretBox, claim: Claim, effect: Callable[[Tx], T], told: Callable[[T], Answer]
+    tx: Tx, box: SecretBox, claim: Claim, effect: Callable[[Tx], T], to_answer: Callable[[T], Answer]
 ) -> tuple[Answer, T | None]:
     """Return the answer to `claim`, and what `effect` returned for it, or None if a receipt was found.
 
@@ -68,7 +68,7 @@ def run_once(
     if not _take_claim(tx, claim):
         return _find_receipt(tx, box, claim), None
     made = effect(tx)
-    return store_answer(tx, box, claim, told(made)), made
+    return store_answer(tx, box, claim, to_answer(made)), made
 
 
 def find_answer(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:

@@ -84,7 +84,7 @@ class Ownership:
     def holder(self) -> Record | None:
         """Return the recorded owner; None without a readable record."""
         raw = self._raw()
-        return None if raw is None else _parsed(raw)
+        return None if raw is None else _parse(raw)
 
     def take(self, *, locks_hold: bool) -> None:
         """Become the owner. Blocks up to 40 seconds if only waiting shows whether another owner lives.
@@ -153,7 +153,7 @@ class Ownership:
             raw = self._raw()
             if raw is None:
                 self._create(self._mine)
-            elif (found := _parsed(raw)) is not None and found.token != self._mine.token:
+            elif (found := _parse(raw)) is not None and found.token != self._mine.token:
                 self._displaced = True
             elif beat:
                 self._mine = replace(self._mine, seen_at=time.time(), beats=self._mine.beats + 1)
@@ -162,7 +162,7 @@ class Ownership:
 
     def _require_ended(self, raw: bytes) -> None:
         """Raise StoreLocked if the owner with this record still lives."""
-        other = _parsed(raw)
+        other = _parse(raw)
         alive = self._fate(other)
         if self._moves(raw) if alive is None else alive:
             raise self._refusal(other)
@@ -253,7 +253,7 @@ def _put(descriptor: int, record: Record) -> None:
         os.close(descriptor)
 
 
-def _parsed(raw: bytes) -> Record | None:
+def _parse(raw: bytes) -> Record | None:
     try:
         return Record(**json.loads(raw))
     except (ValueError, TypeError):
@@ -269,7 +269,7 @@ def _this_process() -> Record:
         boot=_boot(),
         space=_space(),
         pid=os.getpid(),
-        started=_started(os.getpid()),
+        started=_read_start_time(os.getpid()),
         since=now,
         seen_at=now,
     )
@@ -281,7 +281,7 @@ def _lives(other: Record) -> bool | None:
         return None
     if other.pid == os.getpid():
         return False  # left over from an earlier use of the file
-    return None if _is_hidden(other.pid) else _started(other.pid) == other.started
+    return None if _is_hidden(other.pid) else _read_start_time(other.pid) == other.started
 
 
 def _is_hidden(pid: int) -> bool:
@@ -297,7 +297,7 @@ def _is_hidden(pid: int) -> bool:
     return True
 
 
-def _started(pid: int) -> str:
+def _read_start_time(pid: int) -> str:
     """Return when a process began, in ticks since boot; empty if it does not exist. See proc_pid_stat(5)."""
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""

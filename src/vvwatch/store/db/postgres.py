@@ -55,7 +55,7 @@ _DUPLICATE: Final = "23505"
 _LOCK_TIMEOUT: Final = "55P03"
 _AWAY: Final = ("08", "25006", "25P03", "28", "3D", "53", "55P03", "57", "58", "XX")
 _BUSY_HINT: Final = (
-    "nothing is lost, and the work is tried again by itself; if this stays, look at "
+    "nothing is lost, and the work is tried again automatically; if this persists, look at "
     "vvwatch_database_reruns_total, run fewer nodes, or give the server more processors or a faster disk"
 )
 _HINT: Final = (
@@ -93,7 +93,7 @@ class PostgresDatabase:
         Raises StoreUnavailable if the connection fails, SchemaTooNew if a newer version wrote it.
         """
         try:
-            found = await self._migrated()
+            found = await self._migrate()
             await self.check()
             yield found
         finally:
@@ -110,13 +110,13 @@ class PostgresDatabase:
         finally:
             await self._engine.dispose()
 
-    async def _migrated(self) -> int:
+    async def _migrate(self) -> int:
         try:
             async with self._engine.begin() as conn:
                 await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
                 return await conn.run_sync(migrations.migrate, self.clock.now())
         except Exception as error:
-            raise self._told(error) from error
+            raise self._translate_error(error) from error
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` in one durable transaction, serializable or `by_locks`; run it again after a conflict."""
@@ -128,7 +128,7 @@ class PostgresDatabase:
                 self.sink.write(tx)
             return result, tx
 
-        result, done = await self._tried(self._locker if is_by_locks(fn) else self._writer, work)
+        result, done = await self._try_transaction(self._locker if is_by_locks(fn) else self._writer, work)
         self.traffic.transactions += 1
         if done.place is not None:
             self.announced.give()
@@ -136,7 +136,9 @@ class PostgresDatabase:
 
     async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` on a read-only snapshot."""
-        return await self._tried(self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs))
+        return await self._try_transaction(
+            self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs)
+        )
 
     async def check(self) -> None:
         """Prove that a transaction succeeds, and set the clock to the server's. Raises StoreUnavailable.
@@ -148,11 +150,11 @@ class PostgresDatabase:
                 now = await self.write(_moment)
         except TimeoutError as error:
             silence = TimeoutError(f"no answer within {_CHECK_SECONDS:g} s")
-            raise self._told(silence) from error
+            raise self._translate_error(silence) from error
         if isinstance(self.clock, DatabaseClock):
             self.clock.set(now)
 
-    async def _tried(self, engine: AsyncEngine, work: Callable[[sa.Connection], T]) -> T:
+    async def _try_transaction(self, engine: AsyncEngine, work: Callable[[sa.Connection], T]) -> T:
         for pause_seconds in _pauses():
             worked = False
             try:
@@ -161,7 +163,7 @@ class PostgresDatabase:
                     worked = True
             except Exception as error:
                 if not _may_run_again(error, committing=worked, paused_seconds=pause_seconds):
-                    raise self._told(error) from error
+                    raise self._translate_error(error) from error
             else:
                 self._came_back()
                 return result
@@ -169,7 +171,7 @@ class PostgresDatabase:
             await anyio.sleep(pause_seconds * random.random())  # noqa: S311  # so that rivals part
         raise _busy(f"a transaction met others at its rows {_MOST_RACES} times in a row")
 
-    def _told(self, error: Exception) -> Exception:
+    def _translate_error(self, error: Exception) -> Exception:
         """Return `error` as one of ours if the database caused it, else unchanged."""
         if sqlstate(error) == _LOCK_TIMEOUT:
             return _busy(f"a transaction waited {_SERVER_SETTINGS['lock_timeout']} for rows that others hold")

@@ -105,15 +105,15 @@ class SqliteDatabase:
             self._reader.dispose()
 
     def _version(self, tx: Tx) -> int:
-        with self._recognised():
+        with self._translate_open_errors():
             return migrations.read_version(tx.conn)
 
     def _migrate(self) -> int:
-        with self._recognised(), self._writer.begin() as conn:
+        with self._translate_open_errors(), self._writer.begin() as conn:
             return migrations.migrate(conn, self.clock.now())
 
     @contextmanager
-    def _recognised(self) -> Iterator[None]:
+    def _translate_open_errors(self) -> Iterator[None]:
         try:
             yield
         except sa.exc.DatabaseError as error:
@@ -134,7 +134,7 @@ class SqliteDatabase:
                     self.sink.write(tx)
                 return result, tx
 
-        with self._told(writing=True):
+        with self._report_errors(writing=True):
             result, done = await anyio.to_thread.run_sync(work, limiter=self._writing)
         self.traffic.transactions += 1
         if done.jobs and self.sink is not None:
@@ -150,7 +150,7 @@ class SqliteDatabase:
             with self._reader.begin() as conn:
                 return fn(Tx(conn, self.clock.now()), *args, **kwargs)
 
-        with self._told(writing=False):
+        with self._report_errors(writing=False):
             return await anyio.to_thread.run_sync(work, limiter=self._reading)
 
     async def check(self) -> None:
@@ -158,7 +158,7 @@ class SqliteDatabase:
         await self.write(_touch)
 
     @contextmanager
-    def _told(self, *, writing: bool) -> Iterator[None]:
+    def _report_errors(self, *, writing: bool) -> Iterator[None]:
         """Report whether the database works. After a full disk only a write proves that: reads succeed even then."""
         try:
             yield

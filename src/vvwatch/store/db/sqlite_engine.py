@@ -103,24 +103,24 @@ class SqliteEngine:
         self._busy = dict.fromkeys(lanes, 0)
         self._lane_of = {queue: lane for lane in lanes for queue in lane.queues}
         async with anyio.create_task_group() as tasks:
-            while not self._drained():
+            while not self._is_drained():
                 self._awake = anyio.Event()
-                started, next_at = await self._turned()
+                started, next_at = await self._take_turn()
                 for job in started:
                     self._busy[self._lane_of[job.queue]] += 1
                     tasks.start_soon(self._one, handlers[job.kind], job)
                 await anyio.lowlevel.checkpoint()  # acknowledge jobs that end at once in the next turn
-                if not started and not self._ended and not self._drained():
+                if not started and not self._ended and not self._is_drained():
                     await self._nap(next_at)
 
-    def _drained(self) -> bool:
+    def _is_drained(self) -> bool:
         return self._draining and not self._ended and not any(self._busy.values())
 
     def _free(self) -> dict[Lane, int]:
         """Return how many slots each lane has free."""
         return {lane: 0 if self._draining else max(lane.slots - busy, 0) for lane, busy in self._busy.items()}
 
-    async def _turned(self) -> tuple[list[Job], float | None]:
+    async def _take_turn(self) -> tuple[list[Job], float | None]:
         """Take one turn; if the database fails, nothing is forgotten and the next turn comes soon."""
         ended, self._ended = self._ended, []
         try:

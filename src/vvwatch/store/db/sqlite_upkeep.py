@@ -57,14 +57,14 @@ def damage(tx: Tx) -> list[str]:
     references = tx.conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
     return [
         *(line for line in pages if line != "ok"),
-        *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in references),
+        *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that does not exist" for row in references),
     ]
 
 
 def back_up(path: Path, file: Path) -> int:
     """Write the current database at `path` to the new file `file`, all or nothing; return its size in bytes.
 
-    The daemon goes on meanwhile. Raises Conflict if `file` exists, StoreError if the copy fails or is damaged.
+    The daemon continues meanwhile. Raises Conflict if `file` exists, StoreError if the copy fails or is damaged.
     """
     if file.exists() or file.is_symlink():
         raise _there(file)
@@ -86,8 +86,8 @@ def back_up(path: Path, file: Path) -> int:
 
 
 def _written(path: Path, draft: Path) -> None:
-    _executed(path, "VACUUM INTO ?", str(draft))
-    found = [str(row[0]) for row in _executed(draft, "PRAGMA integrity_check")]
+    _execute(path, "VACUUM INTO ?", str(draft))
+    found = [str(row[0]) for row in _execute(draft, "PRAGMA integrity_check")]
     if found != ["ok"]:
         raise StoreError(
             f"the backup would be damaged: {found[0]}", "check the database with `vvwatch db check`"
@@ -99,7 +99,7 @@ def _written(path: Path, draft: Path) -> None:
         os.close(handle)
 
 
-def _executed(path: Path, statement: str, *values: str) -> Sequence[Row]:
+def _execute(path: Path, statement: str, *values: str) -> Sequence[Row]:
     """Run one statement outside transactions, on a connection that cannot write to `path`."""
     engine = sa.create_engine(
         f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", poolclass=sa.NullPool
@@ -133,4 +133,4 @@ def _publish(draft: Path, file: Path) -> None:
 
 
 def _there(file: Path) -> Conflict:
-    return Conflict(f"{file} is there already", "choose a new name: a backup overwrites nothing")
+    return Conflict(f"{file} already exists", "choose a new name: a backup overwrites nothing")

@@ -1,8 +1,8 @@
-"""Deliveries: one message to one webhook, attempt by attempt.
+"""Deliveries: one event to one webhook, attempt by attempt.
 
-Of each webhook only so many are in the engine's hands at once, one while it fails; when one ends, the next is put.
-So a receiver that is dead holds up nobody, however much waits for it. What one object's events tell reaches a
-webhook in the order in which it happened: each waits until the one before was delivered or given up.
+Each webhook has a limited number of queued deliveries, one while it fails; when one ends, the next is queued.
+So a dead receiver holds up nobody, however much waits for it. The events of one object reach a
+webhook in order: each waits until the one before was delivered or failed for good.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from vvwatch.store.models.delivery import Delivery, Event, UnfinishedDelivery, W
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
 
 SHARE: Final = 32
-"""How many deliveries of a webhook are in the engine's hands at once, while it takes what it is sent."""
+"""The most queued deliveries of a webhook that accepts events."""
 
 UNTRIED_SHARE: Final = 4
-"""How many of one that never took anything yet."""
+"""The most of a webhook that has never accepted an event."""
 
 _MOST_FAILING: Final = 16  # so many are tried until one succeeds; the others do not use up their attempts
 _SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little
-_PROBE_SECONDS: Final = 30.0  # for so long nobody else asks a receiver that one delivery is asking
+_PROBE_SECONDS: Final = 30.0  # for so long no other delivery contacts a receiver that one is probing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class DeliveryWork:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What one attempt came to; `status_code` None: no answer, `error` says why."""
+    """The result of one attempt; `status_code` None: no answer, `error` says why."""
 
     status_code: int | None
     body: str
@@ -55,7 +55,7 @@ class AttemptResult:
 
 
 def create_delivery(tx: Tx, webhook: Webhook, event_id: str, about: str) -> None:
-    """A delivery of the event to the webhook, still to be fed. `about` is the object it tells of, '' for none."""
+    """Return a delivery of the event to the webhook, not queued yet. `about` is the event's object, '' for none."""
     before = _lock_last_unfinished(tx, webhook.id, about)
     tx.insert(
         deliveries,
@@ -70,17 +70,17 @@ def create_delivery(tx: Tx, webhook: Webhook, event_id: str, about: str) -> None
 
 
 def feed_webhook(tx: Tx, webhook: Webhook) -> None:
-    """Put the next deliveries of an active webhook, up to its share, oldest first."""
+    """Queue the next deliveries of an active webhook, up to its share, oldest first."""
     if webhook.status != "active":
         return
     room = _count_room(tx, webhook)
     if room <= 0:
-        # Whoever ends a delivery of it meanwhile waits here, and then sees what waits; or has made room by now.
+        # Another transaction that ends a delivery of it waits here, then sees what waits; or has made room by now.
         webhook = _lock_webhook(tx, webhook.id)
         room = _count_room(tx, webhook)
     if room > 0:
         at = max(tx.now, webhook.probe_at or 0.0)
-        # Others put those that they have locked.
+        # Others queue those that they have locked.
         chosen = _select_waiting(webhook.id).limit(room).with_for_update(skip_locked=True)
         _enqueue(tx, [(row.id, row.revision) for row in tx.all(chosen)], at)
 
@@ -126,7 +126,7 @@ def _find_unfinished(
 
 
 def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> UnfinishedDelivery | None:
-    """The last delivery of what is told of the object, which does not end before this transaction does."""
+    """Return the object's last unfinished delivery, locked until this transaction ends."""
     while (last := _find_unfinished(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
         same = deliveries.c.id == last.id, deliveries.c.completed_at.is_(None)
         if tx.first(sa.select(deliveries.c.id).where(*same).with_for_update()) is not None:
@@ -135,7 +135,7 @@ def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> UnfinishedDeli
 
 
 def resume_webhook(tx: Tx, webhook_id: str) -> None:
-    """Forgive the webhook what failed, and let all that waits go on now, in its share."""
+    """Reset the webhook's failures, and make its waiting deliveries due now, within its share."""
     tx.update(webhooks, webhook_id, failure_count=0, probe_at=None)
     table = deliveries
     naps = table.c.status != DeliveryStatus.PROCESSING, table.c.next_at > tx.now
@@ -149,10 +149,10 @@ def resume_webhook(tx: Tx, webhook_id: str) -> None:
 
 @by_locks
 def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
-    """Note each attempt before it is made, so that one cut short by a crash is known of; None if there is none now.
+    """Record each attempt before it is made, so that a crash leaves a trace; None if there is none to make.
 
-    What waits for a webhook that is paused or disabled goes on when that is active again. A receiver that failed too
-    often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
+    Deliveries of a paused or disabled webhook wait until it is active again. A receiver that failed too
+    often gets one delivery at a time; a delivery that a person retries does not wait for that.
     """
     found = _load(tx, Delivery, deliveries, [job.ref for job in jobs], locked=True)
     current = {job.ref: job for job in jobs if _is_current(job, found)}
@@ -175,7 +175,7 @@ def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
 
 
 def _is_current(job: Job, found: Mapping[str, Delivery]) -> bool:
-    """Whether the job was put for its delivery as it is; a stale one may well come along with that."""
+    """Return whether the job is current; a stale one may arrive together with it."""
     return job.ref in found and found[job.ref].revision == job.revision
 
 
@@ -188,13 +188,13 @@ def _load(
 
 
 def _reserve_probe(tx: Tx, webhook_id: str) -> Webhook:
-    """The others wait until this one has its answer."""
+    """Make the others wait until this one has its answer."""
     tx.update(webhooks, webhook_id, probe_at=tx.now + _PROBE_SECONDS)
     return _get_webhook(tx, webhook_id)
 
 
 def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, Webhook]) -> dict[str, DeliveryWork]:
-    """These deliveries at work, with a new attempt each."""
+    """Return these deliveries as work, each with a new attempt."""
     if not ids:
         return {}
     table = deliveries
@@ -205,8 +205,10 @@ def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, Webhook]) ->
         {"delivery_id": each.id, "number": each.attempts, "started_at": tx.now} for each in rows.values()
     ]
     tx.execute(sa.insert(delivery_attempts), number)
-    told = _load(tx, Event, events, [row.event_id for row in rows.values()])
-    return {row.id: DeliveryWork(row, told[row.event_id], hooks[row.webhook_id]) for row in rows.values()}
+    found_events = _load(tx, Event, events, [row.event_id for row in rows.values()])
+    return {
+        row.id: DeliveryWork(row, found_events[row.event_id], hooks[row.webhook_id]) for row in rows.values()
+    }
 
 
 def _is_probed(tx: Tx, webhook: Webhook) -> bool:
@@ -214,7 +216,7 @@ def _is_probed(tx: Tx, webhook: Webhook) -> bool:
 
 
 def _postpone(tx: Tx, job: Job, row: Delivery, at: float | None) -> None:
-    """Without an attempt. `at` None: until the webhook is active again."""
+    """Postpone the delivery without an attempt. `at` None: until the webhook is active again."""
     status = DeliveryStatus.RETRYING if row.attempts else DeliveryStatus.PENDING
     moved = tx.claim(job, status=status)
     if moved is not None and at is not None:
@@ -233,9 +235,9 @@ def undo_attempt(tx: Tx, job: Job, number: int, at: float, message: str) -> None
 
 @dataclass(frozen=True, slots=True)
 class EndedAttempt:
-    """How the attempt `number` of a job's delivery ended, and what becomes of the delivery.
+    """How the attempt `number` of a job's delivery ended, and what happens next.
 
-    `retry_at` is when it is tried again. `gone`: the receiver asked never to be told again.
+    `retry_at` is when it is tried again. `gone`: the receiver asked for no more events.
     """
 
     job: Job
@@ -247,23 +249,23 @@ class EndedAttempt:
 
 
 class FinishResult(Enum):
-    """What came of noting how an attempt ended."""
+    """The result of recording the end of an attempt."""
 
     STALE = "stale"
-    """Nothing: the delivery went on without it."""
+    """Not recorded: the delivery continued without it."""
     KEPT = "kept"
     DISABLED = "disabled"
-    """It was kept, and its webhook is told nothing more."""
+    """Recorded, and the webhook is disabled: it gets no more events."""
 
 
 @by_locks
 def finish_all(
     tx: Tx, ended: Sequence[EndedAttempt], disable_after: int, delays: Sequence[float]
 ) -> list[FinishResult]:
-    """Keep what came of attempts and move their deliveries on.
+    """Record the results of attempts, and update their deliveries.
 
-    A webhook is disabled when its receiver is gone, or after so many failures in a row. `delays`, as for a single
-    delivery, tell how long a receiver is left alone that fails again and again.
+    A webhook is disabled if its receiver is gone, or after so many failures in a row. `delays`, as for a single
+    delivery, say how long a receiver that keeps failing is left alone.
     """
     for each in ended:
         check_transition(DeliveryStatus.PROCESSING, each.status)
@@ -322,7 +324,7 @@ def _update_deliveries(tx: Tx, ended: Sequence[EndedAttempt]) -> None:
 
 
 def _release_next(tx: Tx, over: Sequence[Delivery]) -> None:
-    """Let each object's next event follow, unless an earlier one is under way again."""
+    """Release each object's next event, unless an earlier one is under way again."""
     if not over or not _has_held(tx, over[0].webhook_id):
         return
     for row in over:
@@ -345,9 +347,9 @@ def _update_webhook(
     disable_after: int,
     delays: Sequence[float],
 ) -> bool:
-    """What the webhook is now known for, and what comes next for it. One that is well again gets all that waited.
+    """Update the webhook's record, and queue what comes next. A webhook that works again gets everything that waited.
 
-    Returns whether it was disabled.
+    Return whether it was disabled.
     """
     before = _lock_webhook(tx, webhook_id)
     failures, values = _count_failures(before, ended, rows), dict[str, Any]()
@@ -370,7 +372,7 @@ def _update_webhook(
 
 
 def _count_failures(before: Webhook, ended: Sequence[EndedAttempt], rows: Mapping[str, Delivery]) -> int:
-    """How often in a row it has failed by now. What was under way together fails together, and counts as one."""
+    """Return its consecutive failures. Attempts that were under way together count as one failure."""
     failures, most = before.failure_count, before.failure_count + 1
     for each in ended:
         if each.status is DeliveryStatus.DELIVERED:
@@ -390,7 +392,7 @@ def _schedule_retries(tx: Tx, webhook_id: str, ended: Sequence[EndedAttempt]) ->
 
 
 def _lock_webhook(tx: Tx, webhook_id: str) -> Webhook:
-    """The webhook as it stands, of which nobody else ends a delivery before this transaction does."""
+    """Return the webhook, locked: no other transaction ends a delivery of it before this one ends."""
     row = tx.guard(webhooks, webhook_id)
     assert row is not None  # noqa: S101  # a foreign key keeps it
     return model_of(Webhook, row)

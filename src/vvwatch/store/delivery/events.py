@@ -16,7 +16,7 @@ from vvwatch.store.schema import events, webhooks
 
 
 def announce(tx: Tx, event_type: str, subject: str, index_id: str | None, data: dict[str, Any]) -> str | None:
-    """Write the event and its deliveries, once per (type, subject); returns its id, None when told before."""
+    """Write the event and its deliveries, once per (type, subject); return its id, None if it exists already."""
     event_id = tx.new_id("evt")
     row = {
         "id": event_id,
@@ -47,5 +47,5 @@ def _find_listeners(tx: Tx, event_type: str, index_id: str | None) -> list[Webho
 
 
 def _covers(index_ids: list[str] | None, index_id: str | None) -> bool:
-    """Events without an index reach every webhook, whatever indexes it is restricted to."""
+    """Return whether the webhook gets the index's events; events without an index reach every webhook."""
     return index_ids is None or index_id is None or index_id in index_ids

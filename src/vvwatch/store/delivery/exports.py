@@ -1,4 +1,4 @@
-"""Exports: made once per terminal run by the index's automation, or because somebody asks; delivered once."""
+"""Exports: created once per ended run by the index's automation, or on request; delivered once."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _EXPORTED = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES)
 
 
 def check_destination(base_path: str | None, subpath: str | None) -> None:
-    """Raises InvalidInput when the subpath would leave the connector's export base path."""
+    """Raise InvalidInput if the subpath would leave the connector's export base path."""
     destination_key(base_path, subpath, "exp_check")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an export goes; without a connector it is downloaded."""
+    """The destination of an export; without a connector it is downloaded."""
 
     connector_id: str | None = None
     subpath: str | None = None
@@ -61,10 +61,10 @@ def list_newest(tx: Tx, limit: int) -> list[Export]:
 def request_index(
     tx: Tx, index_id: str, run_ids: Sequence[str] | None = None, to: Destination | None = None
 ) -> Export:
-    """Export what the runs of an index, or these of them, have found when they have ended.
+    """Export the results of an index's ended runs, or of these of them.
 
     Raises NotFound (index, connector), InvalidInput for a run of another index or a destination that cannot be
-    one, Conflict for a run whose results are no longer kept.
+    one, Conflict for a run whose results were deleted.
     """
     catalog.get_index(tx, index_id)
     wanted = list(dict.fromkeys(run_ids or ())) or None
@@ -75,7 +75,7 @@ def request_index(
 
 
 def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> Export:
-    """Export what a run has found. Raises as `request_index`, and Conflict for a run that has not ended."""
+    """Export the results of a run. Raises as `request_index`, and Conflict for a run that has not ended."""
     run = model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
     require_not_deleted(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
     if run.status not in TERMINAL:
@@ -99,9 +99,9 @@ def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
 
 
 def require_results(runs: Sequence[Run]) -> None:
-    """Raises Conflict for a run whose results were dropped, or are about to be.
+    """Raise Conflict for a run whose results were deleted or are being deleted.
 
-    An artefact without them would pass for one of media in which there was nothing to find.
+    An artefact without them would look like that of media without results.
     """
     for run in runs:
         if run.results != Results.KEPT:
@@ -138,9 +138,9 @@ def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
 
 
 def request_automatic(tx: Tx, run: Run) -> str | None:
-    """Export a run's results, while they are kept, by its index's automation; once per run.
+    """Export a run's results for its index's automation, if they still exist; once per run.
 
-    Returns the id of a new export.
+    Return the id of a new export.
     """
     automation = tx.first(
         sa.select(export_automations).where(
@@ -178,7 +178,7 @@ def request_automatic(tx: Tx, run: Run) -> str | None:
 
 
 def select_exported_runs(automation_id: str) -> sa.Select[Any]:
-    """The ids of the runs that an automation has exported."""
+    """Select the ids of the runs that an automation has exported."""
     return sa.select(exports.c.run_id).where(exports.c.automation_id == automation_id)
 
 
@@ -199,7 +199,7 @@ class ExportWork:
 
 
 def begin(tx: Tx, job: Job) -> ExportWork | None:
-    """Note the attempt and return the work; None for a stale job."""
+    """Record the attempt and return the work; None for a stale job."""
     table = exports
     touched = tx.touch(
         job,
@@ -219,13 +219,13 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
 
 
 def load_work(tx: Tx, export_id: str) -> ExportWork:
-    """What a completed export for download was built from."""
+    """Return the work from which a completed export for download was built."""
     row = get(tx, export_id)
     return ExportWork(row, None, list_runs(tx, row))
 
 
 def list_runs(tx: Tx, export: Export) -> list[ExportedRun]:
-    """Its only run, or those that had ended when it was made: of the ones asked for, or of all with results."""
+    """Return its only run, or the runs that had ended when it was created: the requested ones, or all with results."""
     table = prompt_runs
     ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
     if export.run_id:
@@ -239,7 +239,7 @@ def list_runs(tx: Tx, export: Export) -> list[ExportedRun]:
 
 
 def _sum_calls(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
-    """Summed over the calls of a run but for those of retries: after it has ended it stays as it is."""
+    """Return the query of the cost of a run's calls, without those of retries: it is final when the run has ended."""
     its = llm_calls.c.run_id == prompt_runs.c.id, llm_calls.c.generation == ""
     return sa.func.coalesce(sa.select(sa.func.sum(what)).where(*its).scalar_subquery(), 0).label(name)
 
@@ -251,18 +251,18 @@ _COST: Final = (
     _sum_calls("cost_nanousd", llm_calls.c.cost_nanousd),
     _sum_calls("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
 )
-"""What the calls of a run came to."""
+"""Return the sums over the calls of a run."""
 
 
 def find_with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
-    """Those of these ids whose exports may need a file here: they are for download, or under way."""
+    """Return those ids whose exports may need a file here: they are for download, or under way."""
     table = exports
     needed = sa.or_(table.c.destination_type == "download", table.c.completed_at.is_(None))
     return set(tx.execute(sa.select(table.c.id).where(table.c.id.in_(export_ids), needed)).scalars())
 
 
 def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> list[RunItemWithMedia]:
-    """The next run items of a run joined with their media (columns prefixed `media_`), by id."""
+    """Return the next run items of a run joined with their media (columns prefixed `media_`), by id."""
     of_media = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     chosen = (
         sa.select(run_items, *of_media)
@@ -275,23 +275,23 @@ def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> list[RunI
 
 
 def list_segments(tx: Tx, run_item_id: int) -> list[SegmentResult]:
-    """The segment results of one run item, in order."""
+    """Return the segment results of one run item, in order."""
     table = segment_results
     chosen = sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal)
     return models_of(SegmentResult, tx.all(chosen))
 
 
 def is_current(tx: Tx, job: Job) -> bool:
-    """Whether it is still this job that delivers the export."""
+    """Return whether this job still delivers the export."""
     return tx.current(job) is not None
 
 
 def finish(
     tx: Tx, job: Job, written: WriteResult, *, delivered: bool, parts: Sequence[WriteResult] = ()
 ) -> Export | None:
-    """End the export with what was written; announces `export.ready`. None for a stale job.
+    """Complete the export and announce `export.ready`. None for a stale job.
 
-    `parts` are the files of a document for download: `written`, and more where it had to be divided.
+    `parts` are the files of a document for download: `written`, and more if it was divided.
     """
     _check_transition(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
     row = _claim(
@@ -321,7 +321,7 @@ def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
 
 
 def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
-    """Try again later; `message` says why. Without `counts` that was no attempt."""
+    """Retry later; `message` says why. Without `counts` that was no attempt."""
     _check_transition(ExportStatus.PENDING, QueueStatus.QUEUED)
     row = _claim(
         tx,
@@ -338,7 +338,7 @@ def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> 
 
 
 def fail(tx: Tx, job: Job, message: str) -> Export | None:
-    """Give up; announces `export.failed`. None for a stale job."""
+    """Fail the export and announce `export.failed`. None for a stale job."""
     _check_transition(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
     row = _claim(
         tx,
@@ -356,7 +356,7 @@ def fail(tx: Tx, job: Job, message: str) -> Export | None:
 
 
 def _check_transition(status: ExportStatus, queue_status: QueueStatus) -> None:
-    """What `begin` began may become this: the fence lets nothing else get here."""
+    """End what `begin` began: the fence lets nothing else get here."""
     check_transition(ExportStatus.PROCESSING, status)
     check_transition(QueueStatus.RUNNING, queue_status)
 
@@ -367,7 +367,7 @@ def _note_automation(tx: Tx, export: Export, error: str | None) -> None:
 
 
 def event_data(export: Export) -> dict[str, Any]:
-    """What webhooks are told of an export."""
+    """Return the webhook payload of an export."""
     return {
         "export_id": export.id,
         "export_type": export.export_type,

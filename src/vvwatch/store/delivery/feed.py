@@ -15,7 +15,7 @@ from vvwatch.store.schema import events
 
 
 class Position(NamedTuple):
-    """Where an event stands among all; they compare as they are told."""
+    """The position of an event; positions compare in the order of delivery."""
 
     place: int
     event_id: str
@@ -26,7 +26,7 @@ FIRST: Final = Position(-1, "evt_0")
 
 
 class Tail(NamedTuple):
-    """The newest event that may be told, and whether there are none that have to wait."""
+    """The newest event that may be delivered, and whether no others have to wait."""
 
     position: Position
     whole: bool
@@ -38,15 +38,15 @@ def position_of(event: Event) -> Position:
 
 
 def get_tail(tx: Tx) -> Tail:
-    """What is told up to now."""
-    told = _find_newest(tx, _is_visible(tx))
-    return Tail(told, told == _find_newest(tx, []))
+    """Return the newest deliverable event."""
+    newest = _find_newest(tx, _is_visible(tx))
+    return Tail(newest, newest == _find_newest(tx, []))
 
 
 def find_position(tx: Tx, event_id: str) -> Position | None:
-    """Where an event stands, when none behind it was dropped.
+    """Return the position of an event, if no later one was deleted.
 
-    None too for one that is not there: it was dropped itself, or belongs to another installation.
+    None also for an unknown event: it was deleted, or belongs to another installation.
     """
     dropped = event_order.last_dropped(tx)
     if event_id == FIRST.event_id:
@@ -56,7 +56,7 @@ def find_position(tx: Tx, event_id: str) -> Position | None:
 
 
 def list_after(tx: Tx, after: Position, limit: int) -> list[Event]:
-    """The next events behind `after`; whoever goes on from the last of them misses none."""
+    """Return the next events after `after`; a reader that continues from the last of them misses none."""
     later = sa.tuple_(events.c.place, events.c.id) > sa.tuple_(
         sa.literal(after.place), sa.literal(after.event_id)
     )

@@ -1,4 +1,4 @@
-"""Webhooks: who gets which events, the secret that signs them, and the log of deliveries."""
+"""Webhooks: their events, the secret that signs them, and the log of deliveries."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from vvwatch.store.models.delivery import Delivery, DeliveryAttempt, DeliveryOfE
 from vvwatch.store.schema import deliveries, delivery_attempts, events, indexes, webhooks
 
 DELETED: Final = "deleted"
-"""The status of a webhook that is gone: its row stays for the deliveries that refer to it."""
+"""The status of a deleted webhook: its row stays for the deliveries that refer to it."""
 
 _LONGEST_URL: Final = 2048
-_DIGITS: Final = 32  # of the id that follows from a claim: enough that no two ever meet
+_DIGITS: Final = 32  # of the id derived from a claim: long enough to be unique
 _UNDER_WAY: Final = tuple(DELIVERY_TRANSITIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSpec:
-    """What a user sets for a webhook. `index_ids` None: events of every index."""
+    """The settings of a webhook. `index_ids` None: events of every index."""
 
     name: str
     url: str
@@ -50,18 +50,18 @@ class WebhookSpec:
 
 
 def new_secret() -> str:
-    """A fresh signing secret."""
+    """Return a new signing secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
 def create(
     tx: Tx, box: SecretBox, spec: WebhookSpec, policy: AddressPolicy, claim: Claim | None = None
 ) -> tuple[Webhook, str, bool]:
-    """A new active webhook, its secret, which is shown with it alone, and that it is new.
+    """Create an active webhook; return it, its secret, which is shown only now, and whether it is new.
 
-    With a `claim` it belongs to that as long as it is there: the same claim gets it again, as it is by then. After its
-    deletion the claim makes it again, under the same id and with another secret. Raises InvalidInput for an address
-    or an event that cannot be, NotFound for an unknown index, RequestMismatch.
+    With a `claim`, the same claim returns the same webhook as long as it exists. After its
+    deletion, the claim creates it again, with the same id and another secret. Raises InvalidInput for an address
+    or an event that is invalid, NotFound for an unknown index, RequestMismatch.
     """
     webhook_id = f"wh_{claim.id[:_DIGITS]}" if claim else tx.new_id("wh")
     found = find(tx, webhook_id)
@@ -89,13 +89,13 @@ def find(tx: Tx, webhook_id: str) -> Webhook | None:
 
 
 def _initial_values(now: float, spec: WebhookSpec) -> dict[str, Any]:
-    """The columns of a webhook that nothing was sent to yet."""
-    told = {"failure_count": 0, "last_failure_at": None, "last_success_at": None, "probe_at": None}
-    return {"status": "active", **told, "created_at": now, "updated_at": now, **spec.columns()}
+    """Return the columns of a webhook that got no event yet."""
+    history = {"failure_count": 0, "last_failure_at": None, "last_success_at": None, "probe_at": None}
+    return {"status": "active", **history, "created_at": now, "updated_at": now, **spec.columns()}
 
 
 def get(tx: Tx, webhook_id: str) -> Webhook:
-    """The webhook; raises NotFound, also for one that was deleted."""
+    """Return the webhook. Raises NotFound, also for a deleted one."""
     row = model_of(Webhook, tx.require(webhooks, "webhook", webhook_id))
     if row.status == DELETED:
         raise NotFound("webhook", webhook_id)
@@ -103,15 +103,15 @@ def get(tx: Tx, webhook_id: str) -> Webhook:
 
 
 def list_all(tx: Tx) -> list[Webhook]:
-    """All webhooks that were not deleted, oldest first."""
+    """Return all webhooks that are not deleted, oldest first."""
     there = sa.select(webhooks).where(webhooks.c.status != DELETED)
     return models_of(Webhook, tx.all(there.order_by(webhooks.c.created_at, webhooks.c.id)))
 
 
 def delete(tx: Tx, box: SecretBox, webhook_id: str) -> Webhook:
-    """Forget the webhook and its secret; returns what it was. What waits for it ends as failed.
+    """Delete the webhook and its secret; return it as it was. Its waiting deliveries fail.
 
-    Raises NotFound, or Conflict when the configuration file owns it.
+    Raises NotFound, or Conflict if the configuration file owns it.
     """
     row = _require_api_made(tx, webhook_id)
     forgotten = sealing.seal(tx, box, new_secret())
@@ -132,10 +132,10 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> Webhook:
 
 
 def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolicy) -> Webhook:
-    """Change what is named in `values`: columns of the spec, `status` active or paused.
+    """Change the columns in `values`: those of the spec, and `status` active or paused.
 
-    An event that happens while the webhook is not active is never sent to it. What waited before goes on when the
-    status is set to active, which also forgives what failed. Raises as `delete` and `create`.
+    An event that happens while the webhook is not active is never sent to it. Setting the status to active continues
+    deliveries that waited before, and resets failures. Raises as `delete` and `create`.
     """
     row = _require_api_made(tx, webhook_id)
     spec = {name: getattr(row, name) for name in WebhookSpec.__slots__} | values
@@ -149,7 +149,7 @@ def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolic
 
 
 def rotate_secret(tx: Tx, box: SecretBox, webhook_id: str) -> str:
-    """A new secret, shown this once: it signs whatever is sent from now on, retries too. Raises as `delete`."""
+    """Set and return a new secret, shown only now, which also signs later retries. Raises as `delete`."""
     _require_api_made(tx, webhook_id)
     secret = new_secret()
     tx.update(webhooks, webhook_id, secret=sealing.seal(tx, box, secret), updated_at=tx.now)
@@ -157,7 +157,7 @@ def rotate_secret(tx: Tx, box: SecretBox, webhook_id: str) -> str:
 
 
 def _require_api_made(tx: Tx, webhook_id: str) -> Webhook:
-    """The webhook, if the API may change it. Raises NotFound, or Conflict when the configuration file owns it."""
+    """Return the webhook if the API may change it. Raises NotFound, or Conflict if the configuration file owns it."""
     row = get(tx, webhook_id)
     if row.declared:
         raise Conflict(
@@ -177,7 +177,7 @@ def declare(
     *,
     enabled: bool = True,
 ) -> Webhook:
-    """The webhook as the configuration file has it, active: declaring it anew forgives what failed before.
+    """Create or update the webhook as declared, active: declaring it again resets its failures.
 
     Raises InvalidInput or NotFound as `create`.
     """
@@ -197,7 +197,7 @@ def declare(
 
 
 def _check_spec(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequence[str] = ()) -> None:
-    """`known` indexes may be gone by now."""
+    """Check the settings; `known` indexes may be gone by now."""
     check_url(spec.url, policy)
     unknown = [name for name in spec.events if name not in EVENT_TYPES]
     if unknown or not spec.events:
@@ -209,9 +209,9 @@ def _check_spec(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequenc
 
 
 def check_url(url: str, policy: AddressPolicy) -> None:
-    """Raises InvalidInput unless `url` may be a webhook's address.
+    """Raise InvalidInput unless `url` may be a webhook's address.
 
-    What its name resolves to is checked when something is sent there.
+    The address that its name resolves to is checked at each delivery.
     """
     parts = _split_url(url)
     if parts.scheme != "https" and not (policy.allow_http and parts.scheme == "http"):
@@ -245,7 +245,7 @@ def _split_url(url: str) -> SplitResult:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryView:
-    """A delivery with all that its payload is made of. `attempts` is empty where only deliveries are listed."""
+    """A delivery with everything in its payload. `attempts` is empty in lists of deliveries."""
 
     delivery: Delivery
     event: Event

@@ -1,4 +1,4 @@
-"""Attachments: files that are fetched from an address before they are imported; the address is a secret."""
+"""Attachments: files that are fetched from a URL before they are imported; the URL is a secret."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from vvwatch.store.models.imports import ImportFile, ImportJob
 from vvwatch.store.schema import import_files, import_jobs
 
 UNNAMED: Final = "attachment"
-"""What a file is called until what it is fetched from tells its format."""
+"""The name of a file until the response shows its format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of somebody else's: where it can be had, for a while, and how they call it."""
+    """A file on another host: its URL, which may expire, and its name and type there."""
 
     file_id: str
     download_url: str = field(repr=False)
@@ -40,7 +40,7 @@ class Attachment:
 
 
 def seal_origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
-    """What a file of a job remembers of where it comes from."""
+    """Return the record of a file's origin."""
     return {
         "file_id": attachment.file_id,
         "file_name": attachment.file_name,
@@ -50,21 +50,21 @@ def seal_origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any
 
 
 def seal_refreshed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
-    """What comes in place of parts of an `origin`: whatever is there, its `download_url` sealed."""
+    """Return the new parts of an `origin`, with `download_url` sealed."""
     own = {name: value for name, value in refreshed.items() if name != "download_url"}
     return {**own, "sealed_url": sealing.seal(tx, box, refreshed["download_url"]).decode()}
 
 
 def open_attachment(box: SecretBox, known: dict[str, Any]) -> Attachment:
-    """What `origin` was made of. Raises StoreError when another key has sealed it."""
+    """Return the attachment of an `origin`. Raises StoreError if another key sealed it."""
     url = box.open(known["sealed_url"].encode())
     return Attachment(known["file_id"], url, known["file_name"], known["mime_type"])
 
 
-def choose_file_name(attachment: Attachment, told_type: str = "") -> str | None:
-    """What its file is to be called; None when neither its names nor its types tell a format."""
+def choose_file_name(attachment: Attachment, content_type: str = "") -> str | None:
+    """Return the name for its file; None if neither its names nor its types show a format."""
     last = unquote(urlsplit(attachment.download_url).path).rpartition("/")[2]
-    for name, kind in ((attachment.file_name or last, attachment.mime_type), (last, told_type)):
+    for name, kind in ((attachment.file_name or last, attachment.mime_type), (last, content_type)):
         try:
             return file_name(name, kind)
         except InvalidInput:
@@ -80,7 +80,7 @@ def create(
     connector_id: str,
     wanted: Sequence[tuple[Attachment, str]],
 ) -> ImportJob:
-    """An import job that fetches these, each under a title."""
+    """Create an import job that fetches these, each with a title; return it."""
     files = [
         NewFile(
             key=f"{job_id}/{ordinal}/{choose_file_name(each) or UNNAMED}",
@@ -98,17 +98,17 @@ def create(
         connector_id=connector_id,
         source_kind=imports.ATTACHMENTS,
         files=files,
-        concurrency=1,  # a host that hangs must not have every place of this machine
+        concurrency=1,  # a hanging host must not occupy all slots of this machine
     )
 
 
 def is_awaited(tx: Tx, job: Job) -> bool:
-    """Whether it is still this job that fetches the file: what another has put in its place must stay."""
+    """Return whether this job still fetches the file: the file that another placed must stay."""
     return tx.current(job) is not None
 
 
 def note_fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
-    """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
+    """Record the fetched file `obj` and queue its import in the same attempt. Does nothing for a stale job."""
     where = {"key": obj.key, "version": obj.version}
     what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
     row = tx.claim(job, **where, **what)
@@ -117,10 +117,10 @@ def note_fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
 
 
 def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) -> ImportJob:
-    """Let every failed file of the job be tried again; returns the job, which is under way again.
+    """Retry every failed file of the job; return the job, which is running again.
 
-    Each of `refreshed` has the `file_id` that its file has in the job or had when the job was made, and what of its
-    origin is new. Raises NotFound (job, index), Conflict while the job is under way and where nothing failed, and
+    Each of `refreshed` has the `file_id` that its file has in the job or had when the job was created, and the new
+    parts of its origin. Raises NotFound (job, index), Conflict while the job runs and if nothing failed, and
     InvalidInput for a file that has not failed.
     """
     job = model_of(ImportJob, tx.require(import_jobs, "import_job", job_id))
@@ -129,9 +129,7 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
         what = (
             f"is {job.status}" if job.status not in machine.TERMINAL or job.failed else "has no failed file"
         )
-        raise Conflict(
-            f"import job {job_id!r} {what}", "only what has ended, with failed files, is tried again"
-        )
+        raise Conflict(f"import job {job_id!r} {what}", "only an ended job with failed files can be retried")
     mine = import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED
     failed = models_of(ImportFile, tx.all(sa.select(import_files).where(*mine)))
     _refresh(tx, job_id, failed, refreshed or ())

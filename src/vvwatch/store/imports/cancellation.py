@@ -1,6 +1,6 @@
-"""Import jobs that end before all their files have: counted at once, told to each file in pieces.
+"""Import jobs that end before all their files: counted at once, recorded for the files in batches.
 
-What was imported stays. A file that had not ended is skipped; what works on it records nothing more.
+Imported files stay. An unfinished file is skipped; a worker on it records nothing more.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from vvwatch.store.schema import import_files, import_jobs, prompt_runs
 from vvwatch.store.watching import claims
 
 BATCH_FILES: Final = 500
-"""How many files are told at once."""
+"""The number of files in a batch."""
 
 REASONS: Final[Mapping[str, tuple[str, str]]] = {
     ImportStatus.CANCELLED: ("cancelled", "the import job was cancelled before it was imported"),
-    ImportStatus.FAILED: ("listing_failed", "the import job failed before all was listed"),
+    ImportStatus.FAILED: ("listing_failed", "the import job failed before everything was listed"),
 }
 """Why a file of a stopped job was not imported: for machines, and for people."""
 
 
 def cancel(tx: Tx, job_id: str) -> ImportJob:
-    """Stop the job; returns it. Raises NotFound, or Conflict when it has ended."""
+    """Stop the job; return it. Raises NotFound, or Conflict if it has ended."""
     row = model_of(ImportJob, tx.require(import_jobs, "import_job", job_id))
     if row.status in machine.TERMINAL:
         raise Conflict(
@@ -48,7 +48,7 @@ def cancel(tx: Tx, job_id: str) -> ImportJob:
 
 
 def end_job(tx: Tx, row: ImportJob, status: ImportStatus, message: str | None = None) -> FileEnd:
-    """End the job, as its row stands now, with `status`. No run begins, but one that waits for it goes on without."""
+    """End the job of this row with `status`. No run begins; a run that waits for it continues without it."""
     run_id = _resume_run(tx, row)
     tx.update(
         import_jobs,
@@ -74,17 +74,17 @@ def _resume_run(tx: Tx, row: ImportJob) -> str | None:
 
 
 def describe_file(job: ImportJob, file: ImportFile) -> tuple[str, str | None, str | None]:
-    """Status, reason and message of a file, also of one that is not yet told that its job was stopped."""
+    """Return status, reason and message of a file, also of one whose row does not show yet that its job was stopped."""
     if job.status in REASONS and file.status == FileStatus.PENDING:
         return FileStatus.SKIPPED, *REASONS[job.status]
     return file.status, file.reason, file.message
 
 
 def skip_files(tx: Tx, job: Job) -> int:
-    """Tell some files of a stopped job that they are skipped; returns how many, 0 when all know.
+    """Record some files of a stopped job as skipped; return how many, 0 when all are.
 
-    What a job that no window made had claimed is to the ledger what it was before. What came with a window stays
-    known: cancelled, it does not come again by itself.
+    Claims of a job without a window are released. Versions that came with a window stay
+    known: they are not imported again automatically.
     """
     row = model_or_none(ImportJob, tx.current(job))
     if row is None or row.status not in REASONS:
@@ -94,8 +94,8 @@ def skip_files(tx: Tx, job: Job) -> int:
         tx.claim(job)
         return 0
     reason, message = REASONS[row.status]
-    told = {"status": FileStatus.SKIPPED, "reason": reason, "message": message, "next_at": None}
-    fenced = {**told, "revision": import_files.c.revision + 1}
+    outcome = {"status": FileStatus.SKIPPED, "reason": reason, "message": message, "next_at": None}
+    fenced = {**outcome, "revision": import_files.c.revision + 1}
     tx.execute(sa.update(import_files).where(import_files.c.id.in_([f.id for f in files])).values(fenced))
     claimed = [(file.key, file.version) for file in files if file.claimed]
     claims.release_versions(tx, row, claimed)
@@ -103,9 +103,9 @@ def skip_files(tx: Tx, job: Job) -> int:
 
 
 def _list_unfinished(tx: Tx, job_id: str, *, held: bool) -> list[ImportFile]:
-    """Some of its files that have not ended: those in the engine's hands, or those that were never put.
+    """Return some of its unfinished files: the queued ones, or those never queued.
 
-    The status stands in the text of the statement, where planners see that an index has it.
+    The status is a literal of the statement, so that planners find the index.
     """
     table = import_files
     pending = table.c.status == sa.literal(str(FileStatus.PENDING), literal_execute=True)

@@ -1,4 +1,4 @@
-"""One object of a connector, named by a person and imported at once."""
+"""Import one object of a connector at once, on a person's request."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vvwatch.store.watching import claims, ledger
 
 
 def create(tx: Tx, index_id: str, connector_id: str, obj: StorageObject, title: str) -> ImportJob:
-    """An import job of that object alone, which no automation of the index imports again; returns the job.
+    """Create an import job of one object, which no automation of the index imports again; return the job.
 
-    It is imported whatever was before. Raises NotFound, InvalidInput or Conflict for the connector or the index.
+    It is imported even if it was before. Raises NotFound, InvalidInput or Conflict for the connector or the index.
     """
     one_time.require_usable(tx, connector_id, index_id)
     job_id, scope_id = tx.new_id("job"), ledger.ensure_scope(tx, index_id, connector_id)

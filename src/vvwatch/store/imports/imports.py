@@ -37,10 +37,10 @@ from vvwatch.store.schema import (
 from vvwatch.store.watching import ledger
 
 ATTACHMENTS: Final = "attachments"
-"""The `source_kind` of jobs whose files are fetched from addresses."""
+"""The `source_kind` of jobs whose files are fetched from URLs."""
 
 GONE: Final = "gone"
-"""Why a file was skipped whose object was deleted before it could be imported."""
+"""The reason of a skipped file whose object was deleted before its import."""
 
 _PROGRESS_STEPS = 4
 _FOUND_AGAIN = (ObjectChanged.code, GONE, ObjectArchived.code)
@@ -50,7 +50,7 @@ _FOUND_AGAIN = (ObjectChanged.code, GONE, ObjectArchived.code)
 class FileOutcome:
     """How one file of an import ended. `reason` is for machines, `message` for people.
 
-    `patience`: it failed with an object that is tried again by itself, so often.
+    `patience`: it failed because of its object and is retried automatically, this often.
     """
 
     status: FileStatus
@@ -63,7 +63,7 @@ class FileOutcome:
 
 @dataclass(frozen=True, slots=True)
 class FileEnd:
-    """What ending a file brought about: the job's id, and its final status when this was the last file."""
+    """The effect of ending a file: the job's id, and its final status if this was the last file."""
 
     job_id: str
     job_status: ImportStatus | None
@@ -77,7 +77,7 @@ class FileEnd:
 class NewFile:
     """A file of a job whose manifest is complete from the start.
 
-    One that has to be fetched has an empty `version`; `origin` says from where. `title` is that of its media.
+    A file to fetch has an empty `version`; `origin` says from where. `title` is that of its media.
     """
 
     key: str
@@ -100,7 +100,7 @@ def create_sealed(
     prompt_preset: dict[str, Any] | None = None,
     concurrency: int = runs.CONCURRENCY,
 ) -> ImportJob:
-    """An import job with exactly these files (at least one, each key once), which begins at once; returns it.
+    """Create an import job with exactly these files (at least one, each key once) and start it; return it.
 
     `source_kind` is upload, attachments or register. `title` is that of the media of files without one.
     """
@@ -141,9 +141,9 @@ def create_sealed(
 
 @dataclass(frozen=True, slots=True)
 class FileWork:
-    """One file to import, with all that is needed to do it.
+    """One file to import, with everything needed for that.
 
-    `attempt` is the number of this one, of those that this machine was not too short of something for.
+    `attempt` is the number of this attempt, without those that ended because this machine was short of something.
     """
 
     file: ImportFile
@@ -156,9 +156,9 @@ class FileWork:
 
 
 def begin_file(tx: Tx, job: Job) -> FileWork | None:
-    """The work, which is only read: an import has no effect outside. None for a stale job, or an import that ended.
+    """Return the work; only read it, since an import has no external effect. None for a stale job or ended import.
 
-    How an attempt ends is what counts it. An ended import tells its files by itself.
+    The end of an attempt counts it. The files of an ended import are updated separately.
     """
     file = model_or_none(ImportFile, tx.current(job))
     if file is None or file.status != FileStatus.PENDING:
@@ -180,10 +180,10 @@ def retry_file(
     *,
     waits_for: str | None = None,
 ) -> None:
-    """Look at the file again later; `message` says why.
+    """Retry the file later; `message` says why.
 
-    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits_for` is the
-    code of what this machine was short of, which is no attempt at the file.
+    `failures` in a row, the first at `since`, were its object's own: the store delivered others. `waits_for` is the
+    code of this machine's shortage, which is no attempt at the file.
     """
     pending = tx.current(job)
     found = None if pending is None else tx.guard(import_jobs, pending.job_id)
@@ -192,8 +192,8 @@ def retry_file(
         return
     waits = import_files.c.waits + int(waits_for is not None)
     counted = {"failures": failures, "failing_since": since, "waits": waits}
-    told = {"reason": waits_for, "message": message}
-    row = tx.claim(job, attempts=import_files.c.attempts + 1, **told, **counted)
+    columns = {"reason": waits_for, "message": message}
+    row = tx.claim(job, attempts=import_files.c.attempts + 1, **columns, **counted)
     if row is not None:
         tx.enqueue(Kind.IMPORT_FILE, row.id, row.revision, at)
         fairness.enqueue_next(tx, fairness.FILES, import_job)
@@ -203,7 +203,7 @@ def retry_file(
 def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     """End the file: media, failed or skipped. The last one ends the job and starts its run.
 
-    Nothing happens when the job has ended meanwhile, as a cancelled one has. A file may have the id of its media
+    Does nothing if the job has ended meanwhile, for example by a cancellation. A file may have the id of its media
     reserved.
     """
     pending = model_or_none(ImportFile, tx.current(job))
@@ -213,8 +213,8 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     media_id = None
     if outcome.status is FileStatus.IMPORTED:
         media_id = pending.media_id or tx.new_id("vid")
-    told = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
-    claimed = tx.claim(job, **told, media_id=media_id, attempts=import_files.c.attempts + 1)
+    columns = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+    claimed = tx.claim(job, **columns, media_id=media_id, attempts=import_files.c.attempts + 1)
     if claimed is None:  # it ended since it was read
         return None
     file = model_of(ImportFile, claimed)
@@ -233,7 +233,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
 
 
 def _make_eligible(tx: Tx, job: ImportJob, file: ImportFile) -> None:
-    """What was replaced, away or archived was never imported: what stands there at the next scan counts as new."""
+    """Forget a replaced, missing or archived version: the next scan takes what it finds there as new."""
     ledger.forget_version(tx, job.index_id, job.connector_id, file.key, file.version)
     if job.automation_id:
         if file.reason == ObjectArchived.code:
@@ -282,9 +282,9 @@ def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, uri: st
 
 
 def _count_file(tx: Tx, file: ImportFile, status: FileStatus) -> ImportJob:
-    """The job, with a file more that has ended so; all who end one of its files meet here, as late as may be.
+    """Return the job with one more ended file. All who end one of its files lock it here, as late as possible.
 
-    Raises Overtaken when the job has ended since it was read.
+    Raises Overtaken if the job has ended since it was read.
     """
     column = import_jobs.c[status.value]
     size = file.size_bytes if status is FileStatus.IMPORTED else 0
@@ -317,7 +317,7 @@ def _announce_progress(tx: Tx, job: ImportJob) -> None:
 
 
 def _describe_progress(job: ImportJob) -> str:
-    """What its events are of: the job, or one that is tried again, each time anew."""
+    """Return the subject of its events: the job, with a number for each retry."""
     retried = job.source_kind == ATTACHMENTS and job.attempts
     return f"{job.id}:{job.attempts}" if retried else job.id
 
@@ -357,12 +357,12 @@ def _find_first_failure(tx: Tx, job_id: str) -> str:
 
 
 def get(tx: Tx, job_id: str) -> ImportJob:
-    """The job; it exists."""
+    """Return the job, which exists."""
     return model_of(ImportJob, tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)).one())
 
 
 def event_data(job: ImportJob) -> dict[str, Any]:
-    """What webhooks are told of an import job."""
+    """Return the webhook payload of an import job."""
     return {
         "job_id": job.id,
         "index_id": job.index_id,

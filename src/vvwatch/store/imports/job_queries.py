@@ -1,4 +1,4 @@
-"""Import jobs and their manifests as they are looked at."""
+"""Queries that show import jobs and their manifests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _outputs = sa.select(
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with the first `limit` files of each kind, and one more imported or failed one when there are more.
+    """A job with the first `limit` files of each kind, and one more imported or failed one if there are more.
 
-    `current_file` is the key of one that is worked on.
+    `current_file` is the key of a file in progress.
     """
 
     job: ImportJob
@@ -43,12 +43,12 @@ class JobView:
 
 
 def get(tx: Tx, job_id: str) -> ImportJob:
-    """The job; raises NotFound."""
+    """Return the job. Raises NotFound."""
     return model_of(ImportJob, tx.require(import_jobs, "import_job", job_id))
 
 
 def get_view(tx: Tx, job_id: str) -> JobView:
-    """The job with its first hundred files of each kind; raises NotFound."""
+    """Return the job with its first hundred files of each kind. Raises NotFound."""
     return _load_view(tx, get(tx, job_id), _WHOLE)
 
 
@@ -61,7 +61,7 @@ def list_newest(
     automation_only: bool,
     limit: int,
 ) -> list[JobView]:
-    """Jobs with their first ten files of each kind, newest first."""
+    """Return jobs with their first ten files of each kind, newest first."""
     table = import_jobs
     wanted = [table.c.status == status] if status else []
     wanted += [table.c.index_id == index_id] if index_id else []
@@ -80,7 +80,7 @@ def list_files(
 
 
 def list_outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> list[ImportedFile]:
-    """Imported files of a job with their media, by key, from after `after_key`."""
+    """Return imported files of a job with their media, by key, after `after_key`."""
     return _list_by_key(tx, ImportedFile, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
 
 
@@ -97,7 +97,7 @@ def _load_view(tx: Tx, job: ImportJob, limit: int) -> JobView:
 
 
 def _find_current_file(tx: Tx, job_id: str) -> str | None:
-    """Of those in the engine's hands, the one that is due for longest: it is at work, or the next to be."""
+    """Return the queued file that has been due longest: it is in progress, or next."""
     table = import_files
     begun = table.c.job_id == job_id, table.c.next_at.is_not(None)
     key: str | None = tx.execute(
@@ -115,7 +115,7 @@ def _list_by_key(
     after_key: str | None,
     limit: int,
 ) -> list[Model]:
-    """By key, which the unique index of (job, key) gives without sorting."""
+    """Order by key, which the unique index of (job, key) gives without sorting."""
     wanted = [import_files.c.job_id == job_id]
     wanted += [import_files.c.status == status] if status else []
     wanted += [import_files.c.key > after_key] if after_key is not None else []

@@ -1,4 +1,4 @@
-"""Media and their originals as they are looked at."""
+"""Queries that show media and their originals."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class MediaView:
 
 
 def get(tx: Tx, media_id: str) -> Media:
-    """The media item; raises NotFound, also for one that was deleted."""
+    """Return the media item. Raises NotFound, also for a deleted one."""
     row = model_of(Media, tx.require(media, "video", media_id))
     require_not_deleted(tx, "video", media_id, row.index_id)
     return row
 
 
 def get_view(tx: Tx, media_id: str) -> MediaView:
-    """The media item with its runs, newest first, also when it was deleted; raises NotFound."""
+    """Return the media item with its runs, newest first, also a deleted one. Raises NotFound."""
     return _load_views(tx, [model_of(Media, tx.require(media, "video", media_id))])[0]
 
 
 def get_kept_view(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
-    """As `view`, of one that was not deleted, with so many segments of each run."""
+    """As `view`, but not of a deleted one, and with so many segments of each run."""
     return _load_views(tx, [get(tx, media_id)], most_segments)[0]
 
 
 def list_kept_views(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
-    """Those of these media that are there and were not deleted, in this order, each once."""
+    """Return those of these media that exist and are not deleted, in this order, each once."""
     there = media.c.id.in_(media_ids), is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     found = {row.id: row for row in models_of(Media, tx.all(sa.select(media).where(*there)))}
     rows = [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found]
@@ -61,7 +61,7 @@ def list_kept_views(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) ->
 
 
 def _load_views(tx: Tx, rows: Sequence[Media], most_segments: int = 0) -> list[MediaView]:
-    """One read for the runs of all, one for their prompts and one for their segments."""
+    """Return the views by one query for all runs, one for their prompts and one for their segments."""
     items: dict[str, list[ItemWithRun]] = {row.id: [] for row in rows}
     of_run = (prompt_runs.c[name].label(f"run_{name}") for name in ("prompt_id", "processor", "created_at"))
     chosen = sa.select(*columns(ItemState, run_items), *of_run).join(
@@ -95,27 +95,27 @@ def _load_segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mappi
 
 
 def find_by_uri(tx: Tx, uri: str) -> Media | None:
-    """The newest media item of this address; None when there is none that was not deleted. Looks through all media."""
+    """Return the newest media item of this address that is not deleted, or None. Reads all media."""
     there = media.c.uri == uri, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     chosen = sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1)
     return first_of(Media, tx.execute(chosen))
 
 
 def list_run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
-    """The prompt runs that have the media item, newest first. Raises NotFound."""
+    """Return the prompt runs of the media item, newest first. Raises NotFound."""
     get(tx, media_id)
     chosen = sa.select(run_items.c.run_id).where(run_items.c.media_id == media_id)
     return tx.execute(chosen.order_by(run_items.c.run_id.desc()).limit(limit)).scalars().all()
 
 
 def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
-    """Media of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
+    """Return media of an index, newest first, before `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
     return _list_newest(tx, index_id, before_id, limit)
 
 
 def list_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
-    """As `page`, of the playground, which may not be there yet."""
+    """As `page`, of the playground, which may not exist yet."""
     return _list_newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
 
 
@@ -127,7 +127,7 @@ def _list_newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Se
 
 
 def require_original(tx: Tx, media_id: str, run_id: str | None, segment_id: str | None) -> Media:
-    """The media item. Raises NotFound for it, for a run that does not have it, or a segment that is not of both."""
+    """Return the media item. Raises NotFound for it, for a run without it, or for a segment that is not of both."""
     row = get(tx, media_id)
     if run_id is not None:
         run_queries.get_item(tx, run_id, media_id)
@@ -147,7 +147,7 @@ def _require_segment(tx: Tx, media_id: str, run_id: str | None, segment_id: str)
 
 
 def find_source(tx: Tx, media_id: str) -> tuple[Media, Connector | None]:
-    """The media item and the connector that its original came from, if there still is one. Raises NotFound."""
+    """Return the media item and the connector of its original, if that still exists. Raises NotFound."""
     row = get(tx, media_id)
     connector = sa.select(connectors).where(connectors.c.id == row.connector_id)
     return row, first_of(Connector, tx.execute(connector))

@@ -1,6 +1,6 @@
-"""One-time import jobs: what a connector has is listed once, and gathered into the manifest page by page.
+"""One-time import jobs: a connector is listed once, and its objects gathered into the manifest page by page.
 
-A listing that broke off begins again; what it had gathered stays, and what it left alone is counted anew. So nothing
+A listing that broke off begins again; what it had gathered stays, and what it skipped is counted again. So nothing
 is in the manifest twice, however often that happens.
 """
 
@@ -34,7 +34,7 @@ from vvwatch.store.watching import claims, ledger
 from vvwatch.store.watching.automations import require_connector
 
 MOST_LISTED: Final = 1_000
-"""Of what a job leaves alone, this many files are listed with their reasons; all are counted."""
+"""The most skipped files of a job that are listed with their reasons; all are counted."""
 
 NEW_ONLY: Final = "new_only"
 _COLUMNS: Final = ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at", "status", "claimed")
@@ -44,7 +44,7 @@ _BEGUN: Final = (ImportStatus.PENDING, ImportStatus.SCANNING)
 
 @dataclass(frozen=True, slots=True)
 class OneTimeSpec:
-    """What a user asks for. `import_mode` None: the connector's."""
+    """The request. `import_mode` None: the connector's."""
 
     connector_id: str
     index_id: str
@@ -59,14 +59,14 @@ class OneTimeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The work of listing: the job as it stands, and its connector. `row.attempts` tells it from earlier tries."""
+    """The listing to make: the job and its connector. `row.attempts` distinguishes it from earlier attempts."""
 
     row: ImportJob
     connector: Connector
 
 
 def require_usable(tx: Tx, connector_id: str, index_id: str) -> Connector:
-    """The connector, if a job may import from it into the index now. Raises NotFound, InvalidInput or Conflict."""
+    """Return the connector if a job may import from it into the index. Raises NotFound, InvalidInput or Conflict."""
     catalog.get_index(tx, index_id)
     row = require_connector(tx, connector_id, "import")
     if row.status == catalog.DISABLED:
@@ -75,7 +75,7 @@ def require_usable(tx: Tx, connector_id: str, index_id: str) -> Connector:
 
 
 def create(tx: Tx, wanted: OneTimeSpec) -> ImportJob:
-    """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the rules."""
+    """Create a job that begins at once; return it. Raises as `require_usable`, and InvalidInput for the rules."""
     connector = require_usable(tx, wanted.connector_id, wanted.index_id)
     rules = {
         "source_prefix": wanted.source_prefix,
@@ -104,7 +104,7 @@ def create(tx: Tx, wanted: OneTimeSpec) -> ImportJob:
 
 
 def begin(tx: Tx, job: Job) -> Listing | None:
-    """Note the attempt and return the work; None when the job is stale or has nothing to list."""
+    """Record the attempt and return the work; None if the job is stale or has nothing to list."""
     row = model_or_none(ImportJob, tx.current(job))
     if row is None or row.status not in _BEGUN:
         return None
@@ -131,7 +131,7 @@ def begin(tx: Tx, job: Job) -> Listing | None:
 def record_listed(
     tx: Tx, job: Job, listing: Listing, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
 ) -> ImportJob | None:
-    """Gather what was listed; returns the job, or None when this listing is not the one that counts any more."""
+    """Add listed objects to the manifest; return the job, or None if this listing no longer counts."""
     row = _find_current(tx, job, listing)
     if row is None:
         return None
@@ -171,7 +171,7 @@ def _find_current(tx: Tx, job: Job, listing: Listing) -> ImportJob | None:
 
 
 class _KnownFile(NamedTuple):
-    """A file that is in the manifest."""
+    """A file in the manifest."""
 
     key: str
     version: str
@@ -209,7 +209,7 @@ def _add_files(tx: Tx, job: ImportJob, new: Sequence[StorageObject], claimed: se
 def _replace_versions(
     tx: Tx, job: ImportJob, found: Sequence[StorageObject], claimed: set[claims.Pair]
 ) -> None:
-    """Versions take the places of those that stand in the manifest under the same keys."""
+    """Replace the versions in the manifest under the same keys."""
     for obj in found:
         now = {
             "version": obj.version,
@@ -225,7 +225,7 @@ def _replace_versions(
 
 
 def _add_skipped(tx: Tx, job: ImportJob, left: Sequence[SkippedObject], gathered: int) -> int:
-    """List what is left alone, as far as there is room, behind what was gathered; returns how many are not listed."""
+    """List skipped objects after the gathered ones, as far as there is room; return how many are not listed."""
     room = max(MOST_LISTED - (job.skipped - job.unlisted), 0)
     first = job.total_files - job.unlisted + gathered
     rows = [
@@ -247,7 +247,7 @@ def _add_skipped(tx: Tx, job: ImportJob, left: Sequence[SkippedObject], gathered
 
 
 def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
-    """Everything was listed: the import begins. The end, when there was nothing to import."""
+    """Start the import after a complete listing; end the job if there is nothing to import."""
     if _find_current(tx, job, listing) is None:
         return None
     claimed = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
@@ -261,7 +261,7 @@ def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
 
 
 def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> None:
-    """Begin the listing again later; `message` says why."""
+    """Repeat the listing later; `message` says why."""
     if _find_current(tx, job, listing) is None:
         return
     row = tx.claim(job, error_message=message, updated_at=tx.now)
@@ -270,7 +270,7 @@ def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> N
 
 
 def fail(tx: Tx, job: Job, listing: Listing, message: str) -> FileEnd | None:
-    """It cannot be listed: the job has failed, and what it had gathered is given back in pieces."""
+    """Fail the job that cannot be listed; what it had gathered is released in batches."""
     row = _find_current(tx, job, listing)
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""Trying again what has failed: because a person asks for it, or by itself when an object can be read again."""
+"""Retry what failed: on request, or automatically when an object can be read again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LARGEST_ID = 2**63 - 1
 
 
 def retry_delivery(tx: Tx, delivery_id: str) -> None:
-    """Send a failed delivery once more, under the same id. Raises NotFound or Conflict."""
+    """Send a failed delivery again, under the same id. Raises NotFound or Conflict."""
     found = webhooks.get_delivery(tx, delivery_id)
     _require_failed("delivery", found.delivery)
     if found.webhook.status != "active":
@@ -54,7 +54,7 @@ def retry_delivery(tx: Tx, delivery_id: str) -> None:
 
 
 def retry_export(tx: Tx, export_id: str) -> None:
-    """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
+    """Build and deliver a failed export again, with all attempts available. Raises NotFound or Conflict."""
     found = export_store.get(tx, export_id)
     _require_failed("export", found)
     export_store.require_results(export_store.list_runs(tx, found))
@@ -75,7 +75,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EligibleFile:
-    """An object that counts as new again; `scanning` tells whether an active automation looks for it now."""
+    """An object that counts as new again; `scanning`: an active automation looks for it now."""
 
     file: ImportFile
     job: ImportJob
@@ -83,17 +83,17 @@ class EligibleFile:
 
 
 def retry_file(tx: Tx, job_id: str, file_id: str) -> EligibleFile:
-    """Forget that the object of a failed or skipped file was seen, so that the next scan takes it as new.
+    """Forget the object of a failed or skipped file, so that the next scan takes it as new.
 
     The job keeps its record of what happened; the object joins a window and an import job of its own.
-    Raises NotFound (job, index, file), or Conflict for a file that is neither failed nor skipped, or does not stand
-    in a store where a scan could find it.
+    Raises NotFound (job, index, file), or Conflict for a file that is neither failed nor skipped, or is not
+    in a store that is scanned.
     """
     job = import_job_queries.get(tx, job_id)
     if catalog.is_uploads(job.connector_id):
         raise Conflict(
             f"the files of import job {job_id!r} are in no store that is scanned",
-            "retry the whole job when they are attachments; send an upload again",
+            "for attachments, retry the whole job; for uploads, upload the file again",
         )
     catalog.get_index(tx, job.index_id)
     file = _find_file(tx, job_id, file_id)
@@ -121,7 +121,7 @@ def _find_file(tx: Tx, job_id: str, file_id: str) -> ImportFile:
 
 
 def _find_automation(tx: Tx, job: ImportJob) -> ImportAutomation | None:
-    """The automation that would find the object again."""
+    """Return the automation that would find the object again."""
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
     return first_of(ImportAutomation, tx.execute(sa.select(table).where(*wanted)))
@@ -129,14 +129,14 @@ def _find_automation(tx: Tx, job: ImportJob) -> ImportAutomation | None:
 
 @dataclass(frozen=True, slots=True)
 class TakenUp:
-    """An object that can be read again: the automation that is to look at it, or the job that imports it."""
+    """An object that can be read again: the automation that looks at it, or the job that imports it."""
 
     automation_id: str | None
     job_id: str | None
 
 
 def take_up(tx: Tx, begun: Trouble) -> TakenUp | None:
-    """Let the version count as new; None when somebody else did, or nobody waits for it any more."""
+    """Make the version count as new; None if that was done already, or nothing waits for it."""
     if not unreadable.is_known(tx, begun) or not unreadable.end_try(tx, begun, retry_at=None):
         return None
     unreadable.note_retried(tx, begun.file_id)
@@ -151,7 +151,7 @@ def take_up(tx: Tx, begun: Trouble) -> TakenUp | None:
 
 
 def _create_job(tx: Tx, begun: Trouble) -> str:
-    """A job of its own, as the one in which it failed was."""
+    """Create a job for it, like the one in which it failed."""
     job = imports.get(tx, begun.job_id)
     chosen = sa.select(import_files).where(import_files.c.id == begun.file_id)
     file = first_of(ImportFile, tx.execute(chosen))
@@ -181,4 +181,4 @@ def _create_job(tx: Tx, begun: Trouble) -> str:
 
 def _require_failed(kind: str, row: Export | Delivery) -> None:
     if row.status != "failed":
-        raise Conflict(f"{kind} {row.id!r} is {row.status}", "only what has failed can be tried again")
+        raise Conflict(f"{kind} {row.id!r} is {row.status}", "only what has failed can be retried")

@@ -1,8 +1,8 @@
-"""Objects whose import failed because their store did not give them: each is tried again by itself, at growing pauses.
+"""Retry objects whose import failed because their store did not deliver them, with growing pauses.
 
-A try only reads. What can be read again is taken up: the ledger forgets the version, so that it joins a window and an
-import job of its own; what no automation found gets a job at once. A try that a crash cuts short is made again when
-its lease is over. A version that was imported otherwise meanwhile, replaced or deleted is in no trouble any more.
+A retry only reads. If that succeeds, the object is taken up: the ledger forgets the version, so that it joins a window
+and an import job of its own; an object that no automation found gets a job at once. A retry that a crash interrupts is
+repeated when its lease ends. A version that was imported another way meanwhile, replaced or deleted is not retried.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vvwatch.store.schema import (
 from vvwatch.store.watching import ledger
 
 LEASE_SECONDS: Final = 300.0
-"""How long nobody else makes a try that somebody has begun."""
+"""The lease of a retry: nobody else makes it meanwhile."""
 
 _SHORTEST_RECHECK_SECONDS: Final = 30.0
 _SKEW_SECONDS: Final = 5.0
@@ -44,14 +44,14 @@ _KEPT_SECONDS: Final = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class DueTry:
-    """An object to try, and its connector. `trouble.retry_at` is when the lease of the try ends."""
+    """An object to retry, and its connector. `trouble.retry_at` is when the lease of the retry ends."""
 
     trouble: Trouble
     connector: Connector
 
 
 def record_failure(tx: Tx, job: ImportJob, file: ImportFile, patience: Patience) -> None:
-    """Note that the file of the job failed with an object that is worth another try; one that failed before goes on."""
+    """Record that the file of the job failed and its object is to be retried; earlier retries of it continue."""
     if catalog.is_uploads(job.connector_id):
         return
     scope_id = ledger.ensure_scope(tx, job.index_id, job.connector_id)
@@ -79,7 +79,7 @@ def record_failure(tx: Tx, job: ImportJob, file: ImportFile, patience: Patience)
 
 
 def _compute_delay(tx: Tx, automation_id: str | None, reason: str, tries: int, patience: Patience) -> float:
-    """What is denied may be granted at any time, and to ask costs little: not much later than a scan would."""
+    """Limit the pause for denied objects: access may be granted at any time, and asking costs little."""
     if reason != AccessDenied.code:
         return patience.delay(tries)
     scans = sa.select(import_automations.c.scan_seconds).where(import_automations.c.id == automation_id)
@@ -100,7 +100,7 @@ class VersionRef(NamedTuple):
 
 
 def list_due(tx: Tx, node: str, most: int) -> list[VersionRef]:
-    """Some that are to be tried now and that this node gets at, those that wait longest first."""
+    """Return some due objects that this node can reach, the longest waiting first."""
     automation = import_automations
     found = (
         sa.select(troubles.c.scope_id, troubles.c.key, troubles.c.version)
@@ -121,14 +121,14 @@ def list_due(tx: Tx, node: str, most: int) -> list[VersionRef]:
 
 
 def _is_due(now: float) -> sa.ColumnElement[bool]:
-    """Also what was planned by a clock that was set back since."""
+    """Return the condition for due retries, also those planned by a clock that was set back since."""
     table = troubles.c
     planned = sa.and_(table.retry_at.is_not(None), table.failed_at > now + _SKEW_SECONDS)
     return sa.or_(table.retry_at <= now, planned)
 
 
 def begin_try(tx: Tx, scope_id: int, key: str, version: str, node: str) -> DueTry | None:
-    """Take a try that is due, before anybody else does; None when there is none any more."""
+    """Take a due retry for this node; None if another was first."""
     taken = sa.update(troubles).where(*_match_version(scope_id, key, version), _is_due(tx.now))
     planned_by = sa.case((troubles.c.failed_at > tx.now, tx.now), else_=troubles.c.failed_at)
     lease = {"retry_at": tx.now + LEASE_SECONDS, "begun_by": node, "failed_at": planned_by}
@@ -144,13 +144,13 @@ def begin_try(tx: Tx, scope_id: int, key: str, version: str, node: str) -> DueTr
 
 
 def give_back(tx: Tx, node: str) -> None:
-    """The node starts: what it had begun before is to be tried again at once."""
+    """Make the retries that this node had begun before its start due at once."""
     mine = troubles.c.begun_by == node, troubles.c.retry_at.is_not(None)
     tx.execute(sa.update(troubles).where(*mine).values(begun_by="", retry_at=tx.now))
 
 
 def is_known(tx: Tx, trouble: Trouble) -> bool:
-    """Whether what failed is still what the ledger has of the version, if it came with a window: nobody took it up."""
+    """Return whether the ledger still has the failed version under its window: nobody took it up."""
     if trouble.automation_id is None:
         return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == trouble.job_id)) is not None
     here = objects.c.scope_id == trouble.scope_id, objects.c.key == trouble.key
@@ -160,7 +160,7 @@ def is_known(tx: Tx, trouble: Trouble) -> bool:
 
 
 def end_try(tx: Tx, begun: Trouble, **values: Any) -> bool:
-    """Whether the try counted: its lease still held, and nothing came of the object meanwhile."""
+    """End the retry; return whether it counted: its lease still held, and the object was not taken up meanwhile."""
     its = *_match_version(begun.scope_id, begun.key, begun.version), troubles.c.retry_at == begun.retry_at
     changed = sa.update(troubles).where(*its, troubles.c.job_id == begun.job_id).values(begun_by="", **values)
     count = int(tx.execute(changed).rowcount)
@@ -168,15 +168,15 @@ def end_try(tx: Tx, begun: Trouble, **values: Any) -> bool:
 
 
 def put_off(tx: Tx, begun: Trouble, reason: str, message: str, patience: Patience) -> float | None:
-    """The object is not given still: when it is tried next. None when that try counts no more."""
+    """Postpone an object that is still not delivered; return its next retry. None if this retry no longer counts."""
     tries = begun.tries + 1
     delay = _compute_delay(tx, begun.automation_id, reason, tries, patience)
-    told = {"tries": tries, "reason": reason, "message": message, "failed_at": tx.now}
-    return tx.now + delay if end_try(tx, begun, retry_at=tx.now + delay, **told) else None
+    failure = {"tries": tries, "reason": reason, "message": message, "failed_at": tx.now}
+    return tx.now + delay if end_try(tx, begun, retry_at=tx.now + delay, **failure) else None
 
 
 def bring_forward(tx: Tx, scope_id: int, reason: str) -> None:
-    """Try soon what failed alike beside an object that is given again: what was granted or mended is seldom one."""
+    """Retry similar failures soon after one object is delivered again: a fix rarely concerns only one."""
     table = troubles.c
     alike = table.scope_id == scope_id, table.reason == reason, table.retry_at > tx.now
     some = sa.select(table.key).where(*alike, table.begun_by == "").order_by(table.retry_at)
@@ -187,12 +187,12 @@ def bring_forward(tx: Tx, scope_id: int, reason: str) -> None:
 
 
 def wait_for_store(tx: Tx, begun: Trouble, seconds: float) -> None:
-    """The store is away as a whole: the try counts for nothing."""
+    """Postpone the retry while the whole store is unreachable; it does not count."""
     end_try(tx, begun, retry_at=tx.now + seconds)
 
 
 def drop_replaced(tx: Tx, begun: Trouble) -> None:
-    """The version is gone, or another has taken its place: found again it counts as new."""
+    """Drop a version that is gone or replaced: found again, it counts as new."""
     if end_try(tx, begun, retry_at=None):
         scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
         ledger.forget_version(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
@@ -201,7 +201,7 @@ def drop_replaced(tx: Tx, begun: Trouble) -> None:
 
 
 def note_retried(tx: Tx, file_id: int | None) -> None:
-    """Count the file of an import job, if it failed, as tried again; once is enough."""
+    """Record once that the failed file of an import job was retried."""
     its = import_files.c.id == file_id, import_files.c.status == "failed", import_files.c.retried_at.is_(None)
     retried = sa.update(import_files).where(*its).values(retried_at=tx.now).returning(import_files.c.job_id)
     for job_id in tx.execute(retried).scalars().all():
@@ -213,13 +213,13 @@ def _delete(tx: Tx, trouble: Trouble) -> None:
 
 
 def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
-    """Somebody else takes care of what stands at these keys: it is not tried by itself, unless that fails as well."""
+    """Stop automatic retries at these keys, because another import handles them; if it fails too, they resume."""
     those = troubles.c.scope_id == scope_id, troubles.c.retry_at.is_not(None), is_one_of(troubles.c.key)
     tx.execute(sa.update(troubles).where(*those).values(retry_at=None), {"keys": json.dumps(list(keys))})
 
 
 def find_by_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, Trouble]:
-    """The trouble that each of these files of import jobs is in and that is not over."""
+    """Return the open trouble of each of these files of import jobs."""
     if not file_ids:
         return {}
     table = troubles
@@ -228,7 +228,7 @@ def find_by_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, Trouble]:
 
 
 def prune(tx: Tx, most: int = 500) -> int:
-    """Drop what was taken up long ago and did not fail again, and what nobody watches any more; returns how many."""
+    """Delete what was taken up long ago without failing again, and what is no longer watched; return how many."""
     table, automations = troubles.c, import_automations.c.id
     taken_up = sa.and_(table.retry_at.is_(None), table.failed_at < tx.now - _KEPT_SECONDS)
     watched = sa.exists().where(automations == table.automation_id)

@@ -1,4 +1,4 @@
-"""What was sent in, as import jobs of files that stand on this node."""
+"""Uploads: import jobs of files on this node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vvwatch.store.schema import import_files, import_jobs, media
 
 
 def reserve_media(tx: Tx, job_id: str) -> list[str]:
-    """Ids for the media that the files of a job will be, in the order of the files."""
+    """Return ids for the future media of a job's files, in the order of the files."""
     files = tx.all(
         sa.select(import_files.c.id).where(import_files.c.job_id == job_id).order_by(import_files.c.ordinal)
     )
@@ -24,12 +24,12 @@ def reserve_media(tx: Tx, job_id: str) -> list[str]:
 
 
 def is_known(tx: Tx, job_id: str) -> bool:
-    """Whether there is such a job."""
+    """Return whether the job exists."""
     return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == job_id)) is not None
 
 
 def list_needed_keys(tx: Tx, job_ids: Sequence[str]) -> set[str]:
-    """The keys below these jobs that something needs: media that were not deleted, and imports under way."""
+    """Return the keys below these jobs that are needed: of media that are not deleted, and of running imports."""
     there = sa.select(media.c.key).where(
         media.c.import_job_id.in_(job_ids), is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     )

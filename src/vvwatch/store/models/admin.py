@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, of which only the digest is stored."""
+    """An API key; only its digest is stored."""
 
     id: str
     name: str

@@ -84,13 +84,13 @@ def _read_attempts(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> dict[tuple[st
 
 @cache
 def _attempts_query(table: sa.Table, dialect: str) -> sa.Executable:
-    wanted, told = (
+    wanted, columns = (
         table.c.id.in_(sa.bindparam("ids", expanding=True)),
         (table.c.id, table.c.revision, table.c.attempts),
     )
     if dialect == "postgresql":
-        return sa.update(table).where(wanted).values(revision=table.c.revision).returning(*told)
-    return sa.select(*told).where(wanted)
+        return sa.update(table).where(wanted).values(revision=table.c.revision).returning(*columns)
+    return sa.select(*columns).where(wanted)
 
 
 def require_owner(tx: Tx, owner: Owner) -> None:

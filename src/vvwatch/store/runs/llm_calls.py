@@ -133,7 +133,7 @@ class _StartBatch:
         for key, before in known.items():
             if before["answer"] is not None:
                 return Call(before["id"], key, before["answer"])
-        stopped = self._stopped(owner)
+        stopped = self._find_stop(owner)
         if stopped is not None:
             return stopped
         if owner.processor in self._paused:
@@ -143,9 +143,9 @@ class _StartBatch:
             return Call(row["id"], asked.key)
         estimate = asked.intent.estimate.cost_usd
         refused = budgets.find_refusal(self._limits, owner.payer, self._tx.now, self._spent, estimate)
-        return refused or self._reserved(asked, row, budgets.to_nanos(estimate))
+        return refused or self._reserve(asked, row, budgets.to_nanos(estimate))
 
-    def _stopped(self, owner: Owner) -> RunStopped | None:
+    def _find_stop(self, owner: Owner) -> RunStopped | None:
         """Return why nothing new may begin, or None. A retry outlives its run, but not the run's results."""
         run = self._runs[owner.run_id]
         if run.has_stopped and not owner.generation:
@@ -154,7 +154,7 @@ class _StartBatch:
             return RunStopped(f"the results of prompt run {owner.run_id} were deleted meanwhile")
         return None
 
-    def _reserved(self, asked: CallStart, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
+    def _reserve(self, asked: CallStart, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
         for scope in budgets.list_scopes(asked.owner.payer, self._tx.now):
             change = self._changes.setdefault(scope, Change())
             change.calls += 1
@@ -255,9 +255,9 @@ def _end_all(tx: Tx, ended: Sequence[CallEnd], held: Holders) -> None:
     for each in ours:
         if each.call is not None and each.call.id in started:
             row = started[each.call.id]
-            told = {"status": each.status, "answer": each.answer, "error": each.error}
-            told["model"] = each.model or row.model
-            settled[row.id] = _settled_columns(tx, row, each.usage, _cost_nanousd(each), **told)
+            columns = {"status": each.status, "answer": each.answer, "error": each.error}
+            columns["model"] = each.model or row.model
+            settled[row.id] = _settled_columns(tx, row, each.usage, _cost_nanousd(each), **columns)
     _settle(tx, [started[call_id] for call_id in settled], list(settled.values()))
     segments = {(each.owner, each.segment[0]): each.segment[1] for each in ours if each.segment is not None}
     journal.store_segments(tx, [(owner, ordinal, segment) for (owner, ordinal), segment in segments.items()])
@@ -293,7 +293,7 @@ def _read_started(tx: Tx, ids: Sequence[str]) -> Mapping[str, _Call]:
     return {row.id: row for row in models_of(_Call, rows)}
 
 
-def _settled_columns(tx: Tx, row: _Call, usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
+def _settled_columns(tx: Tx, row: _Call, usage: Usage, cost: int | None, **columns: Any) -> dict[str, Any]:
     """Return the columns of an ended call. Each attempt adds to the usage."""
     is_known = cost is not None and (row.attempts == 1 or row.cost_nanousd is not None)
     return {
@@ -303,7 +303,7 @@ def _settled_columns(tx: Tx, row: _Call, usage: Usage, cost: int | None, **told:
         "cost_nanousd": (row.cost_nanousd or 0) + (cost or 0) if is_known else None,
         "completed_at": tx.now,
         "model": row.model,
-        **told,
+        **columns,
     }
 
 
@@ -370,8 +370,8 @@ def close_calls(tx: Tx, item_id: int, generation: str = "") -> None:
 
 
 def _settle_lost(tx: Tx, lost: Sequence[_Call]) -> None:
-    told = {"status": CallStatus.FAILED, "answer": None, "error": _LOST}
-    _settle(tx, lost, [_settled_columns(tx, row, Usage(), row.reserved_nanousd, **told) for row in lost])
+    columns = {"status": CallStatus.FAILED, "answer": None, "error": _LOST}
+    _settle(tx, lost, [_settled_columns(tx, row, Usage(), row.reserved_nanousd, **columns) for row in lost])
 
 
 def delete_calls(tx: Tx, item_ids: Sequence[int]) -> None:

@@ -21,12 +21,12 @@ def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
     row = first_of(Media, tx.execute(chosen))
     if probe is None or row is None:
         return 0.0
-    told = {
+    changes = {
         "duration_seconds": probe.duration_seconds,
         "probe": {**asdict(probe), "damage": list(probe.damage)},
     }
-    if any(getattr(row, name) != value for name, value in told.items()):
-        tx.update(media, media_id, updated_at=tx.now, **told)
+    if any(getattr(row, name) != value for name, value in changes.items()):
+        tx.update(media, media_id, updated_at=tx.now, **changes)
     return (probe.duration_seconds or 0.0) - (row.duration_seconds or 0.0)
 
 

@@ -77,7 +77,7 @@ def pause(tx: Tx, name: str, why: Pause) -> bool:
     """Pause the processor and announce it. Return False, and keep the first reason, if it is paused already."""
     if find_pause(tx, name) is not None:
         return False
-    told = {
+    columns = {
         "paused_at": tx.now,
         "until": why.until,
         "code": why.code,
@@ -85,8 +85,8 @@ def pause(tx: Tx, name: str, why: Pause) -> bool:
         "hint": why.hint,
         "fingerprint": why.fingerprint,
     }
-    insert = tx.upsert(processor_states).values(name=name, **told)
-    tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=told))
+    insert = tx.upsert(processor_states).values(name=name, **columns)
+    tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=columns))
     until = None if why.until is None else to_iso(why.until)
     data = {"code": why.code, "message": why.message, "hint": why.hint, "until": until}
     announce(tx, "processor.paused", f"{name}:{tx.now}", None, {"processor": name, "scope": "all", **data})

@@ -236,8 +236,8 @@ def retry_item(
     if run.stop is not None:
         return cancel_item(tx, job) if waits else fail_item(tx, job, code, message)
     counted = {"failures": failures, "failing_since": since, "waits": run_items.c.waits + int(waits)}
-    told = {"error_code": code if waits else None, "error_message": message}
-    row = tx.claim(job, status=ItemStatus.PENDING, **told, **counted)
+    columns = {"error_code": code if waits else None, "error_message": message}
+    row = tx.claim(job, status=ItemStatus.PENDING, **columns, **counted)
     if row is not None:
         tx.enqueue(Kind.RUN_ITEM, row.id, row.revision, at)
         fairness.enqueue_next(tx, fairness.ITEMS, run)
@@ -289,8 +289,8 @@ def item_columns(result: ProcessingResult) -> dict[str, Any]:
 @by_locks
 def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> ItemEnd | None:
     """End the item without results. With `patience` it is retried automatically some time after its run."""
-    told = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
-    item, found = _close_item(tx, job, **told)
+    columns = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
+    item, found = _close_item(tx, job, **columns)
     if item is None:
         return None
     if patience is not None and lock_run(tx, item.run_id).stop is None:
@@ -313,9 +313,9 @@ def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
     return ItemEnd(run.id, ItemStatus.CANCELLED, None, end.status, end.export_id)
 
 
-def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[RunItem | None, SegmentCounts]:
+def _close_item(tx: Tx, job: Job, **columns: Any) -> tuple[RunItem | None, SegmentCounts]:
     """End the item before it is done; return it and the segments it has."""
-    item = tx.claim(job, completed_at=tx.now, **told)
+    item = tx.claim(job, completed_at=tx.now, **columns)
     if item is None:
         return None, SegmentCounts()
     llm_calls.close_calls(tx, item.id)

@@ -307,9 +307,9 @@ def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult)
     ended = item_ending(result)
     is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
     status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
-    told = (ended.code, ended.message) if is_vain else (None, None)
-    _end_retry(tx, job, status, error_code=told[0], error_message=told[1])
-    return _correct_run(tx, of.row, _apply_whole(tx, of, result), told[1])
+    error = (ended.code, ended.message) if is_vain else (None, None)
+    _end_retry(tx, job, status, error_code=error[0], error_message=error[1])
+    return _correct_run(tx, of.row, _apply_whole(tx, of, result), error[1])
 
 
 def _find_same_segment(tx: Tx, item: RunItem, ordinal: int, result: ProcessingResult) -> Segment | None:

@@ -61,8 +61,13 @@ def resolve_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None
         if homes.get(video_id) != (index_id or homes.get(video_id, "")):
             raise NotFound("video", video_id, f"it is not in index {index_id!r}" if video_id in homes else "")
     own = index_id or (homes[wanted[0]] if len(set(homes.values())) == 1 else None)
-    told = {"type": "videos", "video_ids": wanted[:_MOST_LISTED], "video_count": len(wanted), "index_id": own}
-    return Target(own, wanted, told)
+    context = {
+        "type": "videos",
+        "video_ids": wanted[:_MOST_LISTED],
+        "video_count": len(wanted),
+        "index_id": own,
+    }
+    return Target(own, wanted, context)
 
 
 def find_index_id(tx: Tx, name: str) -> str:

@@ -19,9 +19,7 @@ connectors = sa.Table(
     Column("export_base_path", Text),
     document("settings"),  # the provider's location; {"root": "/abs/path"}, {"bucket": "…", …}
     text("node"),  # the only node that reaches it; empty: every one does
-    document(
-        "events"
-    ),  # where the store tells of changes: {"queue": "…", "mode": "exclusive"}; NULL: nowhere
+    document("events"),  # where the store reports changes: {"queue": "…", "mode": "exclusive"}; NULL: nowhere
     Column("credentials", LargeBinary),  # encrypted JSON
     flag("declared"),  # by the config file, hence read-only over the API
     flag("builtin"),  # where uploads of a node are kept, out of sight

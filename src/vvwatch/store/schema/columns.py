@@ -80,13 +80,13 @@ def work() -> tuple[Column[int], Column[float]]:
 
 
 def add_due_index(table: sa.Table) -> None:
-    """What is due is found without reading what is not."""
+    """Return the index that finds due rows without reading the others."""
     some = table.c.next_at.is_not(None)
     Index(f"{table.name}_due", table.c.next_at, sqlite_where=some, postgresql_where=some)
 
 
 def add_share_index(table: sa.Table, whole: Column[str], order: Column[int]) -> None:
-    """Of a large whole, what is in the engine's hands and what comes next are found without reading the rest."""
+    """Return the indexes that find the queued and the next pieces of a large whole without reading the rest."""
     busy = table.c.next_at.is_not(None)
     Index(f"{table.name}_busy", whole, table.c.next_at, sqlite_where=busy, postgresql_where=busy)
     fresh = sa.and_(table.c.status == "pending", table.c.next_at.is_(None))
@@ -98,23 +98,23 @@ FAILED: sa.ColumnElement[str] = sa.literal_column("'failed'")
 
 
 def add_attention_index(table: sa.Table, at: Column[float], some: sa.ColumnElement[bool]) -> None:
-    """What failed and was neither tried again nor dismissed is found by its moment, without reading the rest."""
+    """Return the index that finds unresolved failures by time, without reading the rest."""
     Index(f"{table.name}_attention", at, sqlite_where=some, postgresql_where=some)
 
 
 def add_under_way_index(table: sa.Table) -> None:
-    """What has not ended is found without reading what has."""
+    """Return the index that finds unfinished rows without reading ended ones."""
     some = table.c.completed_at.is_(None)
     Index(f"{table.name}_under_way", table.c.id, sqlite_where=some, postgresql_where=some)
 
 
 def add_failed_index(table: sa.Table, whole: Column[str], some: sa.ColumnElement[bool]) -> None:
-    """The failed pieces of a large whole are found without reading the others."""
+    """Return the index that finds the failed pieces of a large whole without reading the others."""
     Index(f"{table.name}_failed", whole, table.c.id, sqlite_where=some, postgresql_where=some)
 
 
 def add_delivery_indexes(table: sa.Table) -> None:
-    """Of all that a webhook was told, what is in the engine's hands, what waits, and what an object waits for."""
+    """Return the indexes of a webhook's queued deliveries, its waiting ones, and those that an object waits for."""
     columns, under_way = table.c, table.c.completed_at.is_(None)
     waits = sa.and_(under_way, columns.next_at.is_(None))
     for name, of, some in (

@@ -1,4 +1,4 @@
-"""Who works: the nodes, and the queue of the embedded engine."""
+"""The nodes, and the queue of the embedded engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ jobs = sa.Table(
 )
 Index("jobs_due", jobs.c.queue, jobs.c.running, jobs.c.priority, jobs.c.run_at)
 
-# The nodes that share this database, as they last said of themselves.
+# The nodes that share this database, as they last reported.
 nodes = sa.Table(
     "nodes",
     metadata,

@@ -1,4 +1,4 @@
-"""What is durable of an item under way: its cuts, its paid calls, what they cost; and which processors are paused."""
+"""Durable state of an item under way: its cuts, its paid calls and their cost; and the paused processors."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ spending = sa.Table(
     count("reserved_nanousd"),  # what calls under way may cost
 )
 
-# Processors that nobody may ask before something is mended.
+# Processors that may not be called until something is fixed.
 processor_states = sa.Table(
     "processor_states",
     metadata,
     Column("name", Text, primary_key=True),
     moment("paused_at"),  # NULL: it is not paused
-    moment("until"),  # NULL: until it is mended
+    moment("until"),  # NULL: until it is fixed
     text("code"),
     text("message"),
     text("hint"),

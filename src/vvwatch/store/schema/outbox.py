@@ -1,4 +1,4 @@
-"""Webhooks, what they are told, and what clients were answered."""
+"""Webhooks, their events and deliveries, and stored answers to clients."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ events = sa.Table(
     identifier(),
     text("type"),
     Column("index_id", Text),
-    Column("occurrence", Text, nullable=False, unique=True),  # "<type>:<subject>": told once
+    Column("occurrence", Text, nullable=False, unique=True),  # "<type>:<subject>": announced once
     document("data"),
-    count("place"),  # in which order all is told that was ever announced: see store/places
+    count("place"),  # the order of delivery of all events: see store/db/event_order.py
     moment("created_at"),
 )
 Index("events_by_place", events.c.place, events.c.id)

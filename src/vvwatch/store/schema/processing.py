@@ -1,4 +1,4 @@
-"""How the nodes share what an endpoint allows."""
+"""How the nodes share the limits of an endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a window: import jobs, media, prompt runs, exports."""
+"""The products of a window: import jobs, media, prompt runs, exports."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ import_jobs = sa.Table(
     count("imported"),
     count("failed"),
     count("skipped"),
-    count("unlisted"),  # of the skipped, those of which there is no row
+    count("unlisted"),  # the skipped files without a row
     count("bytes_transferred"),
     count("attempts"),  # to list
     Column("run_id", Text),
     text("execution_status", "not_requested"),  # not_requested pending submitted
     Column("error_message", Text),
-    *work(),  # it lists, or what it had not begun when it was ended is told so
+    *work(),  # it lists, or its unfinished files are recorded as skipped after a stop
     moment("created_at"),
     moment("started_at"),
     moment("completed_at"),
@@ -141,7 +141,7 @@ prompt_runs = sa.Table(
     count("completed_segments"),
     count("missing_wholes"),  # items without the answer about the whole that was asked for
     text("results", "kept"),  # kept dropping dropped: retention takes them, the run stays
-    document("context"),  # what it was asked to run over, as told
+    document("context"),  # what it was requested for
     document("tally"),  # its items by media type and by how they ended; NULL: they are to be counted
     document("filling"),  # what of its media is still to come in: of, id, after, upto; NULL: it is whole
     document("stop"),  # who asked it to stop: requested_at, requested_by, mode, observed_at
@@ -202,7 +202,7 @@ segment_retries = sa.Table(
     Column("run_item_id", Integer, ForeignKey("run_items.id"), nullable=False, index=True),
     Column("ordinal", Integer, nullable=False),
     text("status", "pending"),  # pending processing completed failed
-    count("tries"),  # the how many-eth by itself; 0: a person asked for it
+    count("tries"),  # the number of the automatic retry; 0: a person requested it
     count("attempts"),
     count(
         "waits"
@@ -305,7 +305,7 @@ ITEM_LACKS = sa.or_(
     run_items.c.failed_segment_count > sa.literal_column("0"),
     run_items.c.error_code == sa.literal_column(f"'{WHOLE_FAILED}'"),
 )
-"""Items that failed, those of which segments did, and those without the answer about the whole."""
+"""Items that failed, items with failed segments, and items without the answer about the whole."""
 add_failed_index(import_files, import_files.c.job_id, FILE_FAILED)
 add_failed_index(run_items, run_items.c.run_id, ITEM_LACKS)
 for _table in (import_jobs, prompt_runs, exports):

@@ -52,14 +52,14 @@ claims = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# Versions that a sweep did not find; found again they leave, absent from the next sweep as well they are gone.
+# Versions that a full scan did not find; found again they leave, missing from the next full scan they are gone.
 absences = sa.Table(
     "absences",
     metadata,
     Column("scope_id", Integer, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("version", Text, primary_key=True),
-    text("reconcile_id"),  # the sweep that missed it first
+    text("reconcile_id"),  # the full scan that missed it first
     sqlite_with_rowid=False,
 )
 
@@ -76,7 +76,7 @@ tombstones = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What each sweep came to, complete or not.
+# The result of each full scan, complete or not.
 reconciles = sa.Table(
     "reconciles",
     metadata,
@@ -86,7 +86,7 @@ reconciles = sa.Table(
     moment("started_at"),
     moment("finished_at"),
     flag("complete"),
-    flag("proof"),  # it may tell what is gone
+    flag("proof"),  # it may prove what is gone
     text("remark"),  # why it is not complete, or no proof
     count("listed"),
     count("matched"),
@@ -94,17 +94,17 @@ reconciles = sa.Table(
     count("created"),
     count("changed"),
     count("gone"),
-    count("recovered"),  # that events should have told and did not
+    count("recovered"),  # that events should have reported and did not
     count("list_calls"),
     Column("cost_usd", Float, nullable=False, server_default="0"),
     Column("duration_seconds", Float, nullable=False, server_default="0"),
     document("left_out"),  # reason to how many entries of the listing can be no objects
-    document("odd"),  # what was known by then of the store: `store_notes.Oddity`
+    document("odd"),  # the oddities of the store known then: `store_notes.Oddity`
     sqlite_autoincrement=True,
 )
 Index("reconciles_of", reconciles.c.automation_id, reconciles.c.seq)
 
-# Messages of event queues that told nothing of the connector's location.
+# Messages of event queues that report nothing about the connector's location.
 quarantine = sa.Table(
     "quarantine",
     metadata,
@@ -119,8 +119,8 @@ quarantine = sa.Table(
     flag("deleted"),  # from the queue
 )
 
-# Objects whose import failed because their store did not give them. Each is tried again by itself: `retry_at`; NULL
-# when it was taken up again, which failed anew goes on from there.
+# Objects whose import failed because their store did not deliver them. Each is retried automatically at `retry_at`;
+# NULL after it was taken up; if that fails too, the retries continue from there.
 troubles = sa.Table(
     "troubles",
     metadata,
@@ -132,7 +132,7 @@ troubles = sa.Table(
     Column("automation_id", Text),
     text("reason"),
     text("message"),
-    count("tries"),  # in vain, by itself
+    count("tries"),  # automatic ones in vain
     moment("first_failed_at"),
     moment("failed_at"),
     moment("retry_at"),
@@ -180,7 +180,7 @@ import_automations = sa.Table(
     Column("max_objects", Integer, nullable=False),
     Column("scan_seconds", Float, nullable=False),
     Column("settle_seconds", Float, nullable=False),
-    count("concurrency", 16),  # how many of its files are in the engine's hands at once
+    count("concurrency", 16),  # the most of its files that are queued at once
     flag("process_existing", default=True),
     flag("baseline_done"),
     document("prompt_preset"),  # snapshot: run settings, prompt_id, prompt_version
@@ -190,7 +190,7 @@ import_automations = sa.Table(
     Column("max_list_calls_per_hour", Integer),
     document(
         "cadence"
-    ),  # what scans have learnt: when all was listed last, at what effort, where new keys come
+    ),  # what scans know: when everything was listed last, at what cost, where new keys appear
     *work(),
     moment("created_at"),
     moment("updated_at"),
@@ -202,9 +202,11 @@ import_automations = sa.Table(
     Column("last_error_hint", Text),
     moment("failing_since"),  # its scans have failed since then, one after the other
     count("failures"),  # how many of them
-    document("doubt"),  # complete sweeps that miss so much that it is not believed yet: since, times, missing
-    Column("place", Text),  # what stood there at the last sweep that was believed: another one proves nothing
-    flag("accept_missing"),  # the next complete sweep is believed, whatever it misses
+    document("doubt"),  # complete full scans that miss too much to be believed yet: since, times, missing
+    Column(
+        "place", Text
+    ),  # the identity of the place at the last believed full scan: another place proves nothing
+    flag("accept_missing"),  # the next complete full scan is believed, whatever it misses
 )
 
 export_automations = sa.Table(

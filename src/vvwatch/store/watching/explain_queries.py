@@ -189,10 +189,10 @@ def _read_version(
     job = first_of(ImportJob, tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)))
     item = _find_media(tx, file, job_id, key, version)
     made = _list_exports(tx, item)
-    told = webhooks.list_deliveries_of(tx, _list_occurrences(job_id, item, made))
+    sent = webhooks.list_deliveries_of(tx, _list_occurrences(job_id, item, made))
     trouble, failed = _find_trouble(tx, scope_id, key, job_id), _list_failed_segments(tx, item)
     return VersionRecord(
-        version, window, file, job, item, made, told, trouble=trouble, failed=failed, job_id=job_id
+        version, window, file, job, item, made, sent, trouble=trouble, failed=failed, job_id=job_id
     )
 
 

@@ -37,9 +37,12 @@ def _is_repeat(row: StoredScanReport, values: dict[str, Any]) -> bool:
     names_absent = (
         values["proof"] and values["remark"]
     )  # absences refer to it as the first scan that missed them
-    told = all((getattr(row, name) or type(values[name])()) == values[name] for name in _SEEN)
+    is_same = all((getattr(row, name) or type(values[name])()) == values[name] for name in _SEEN)
     return (
-        quiet and told and not names_absent and all(getattr(row, name) == values[name] for name in _STANDING)
+        quiet
+        and is_same
+        and not names_absent
+        and all(getattr(row, name) == values[name] for name in _STANDING)
     )
 
 
