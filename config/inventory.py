@@ -67,9 +67,9 @@ environment at hand: `python config/inventory.py sbom > sbom.json`.
 
 vvwatch itself is under Apache-2.0. **The wheel of PyAV carries x264 and x265, which are under the GPL**, linked with
 FFmpeg in one build: the FFmpeg in it reports the LGPL of its own sources, yet who passes that wheel on passes on a work
-under GPL-3.0-or-later. To run vvwatch asks nothing of you. Whoever gives an image or an appliance with it to others has
-the duties of the GPL for that wheel: its licence text and the offer of its sources (they are PyAV's and FFmpeg's, and
-public). vvwatch only decodes, so an FFmpeg without x264 and x265 does: build PyAV from source against it
+under GPL-3.0-or-later. Running vvwatch obliges you to nothing. If you distribute an image or an appliance with it,
+you have the duties of the GPL for that wheel: its licence text and the offer of its sources (they are PyAV's and
+FFmpeg's, and public). vvwatch only decodes, so an FFmpeg without x264 and x265 does: build PyAV from source against it
 (`pip install --no-binary av av`).
 """
 
