@@ -198,7 +198,7 @@ def test_a_backup_overwrites_nothing(run: Run, state: Path, tmp_path: Path) -> N
     file.write_text("precious")
     done = run("db", "backup", str(file))
     assert done.exit_code == 1
-    assert "is there already" in done.stderr
+    assert "already exists" in done.stderr
     assert file.read_text() == "precious"
 
 
@@ -256,7 +256,7 @@ def test_check_names_damage(run: Run, state: Path) -> None:
     execute(state / "vvwatch.db", "PRAGMA foreign_keys = OFF; DELETE FROM webhooks")
     done = run("db", "check")
     assert done.exit_code == 1
-    assert "damaged: row 1 of deliveries refers to a row of webhooks that is not there" in done.stdout
+    assert "damaged: row 1 of deliveries refers to a row of webhooks that does not exist" in done.stdout
 
 
 def test_check_makes_and_changes_nothing(run: Run, state: Path, tmp_path: Path) -> None:
