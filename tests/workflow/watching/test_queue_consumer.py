@@ -338,7 +338,7 @@ async def test_a_store_that_is_away_holds_up_what_has_to_be_looked_up(
     async with running(make()) as consumer:
         await until(lambda: queue.released)
         await until(lambda: consumer.health.state == "degraded")
-        assert "could not be taken in" in consumer.health.reason
+        assert "could not be recorded" in consumer.health.reason
         storage.broken = None
         clock.advance(60)
         await emptied(queue)

@@ -305,14 +305,8 @@ def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
     some = chosen.limit(MOST_COUNTED).subquery()
     newest = sa.func.max(some.c.id).label("id"), sa.func.count().label("failed")
     grouped = sa.select(*newest).group_by(some.c.webhook_id).subquery()
-    shown_columns = (
-        table.c.id,
-        table.c.error_message,
-        table.c.completed_at,
-        table.c.webhook_id,
-        webhooks.c.name,
-    )
-    joined = sa.select(*shown_columns, grouped.c.failed).select_from(table)
+    wanted = table.c.id, table.c.error_message, table.c.completed_at, table.c.webhook_id, webhooks.c.name
+    joined = sa.select(*wanted, grouped.c.failed).select_from(table)
     joined = (
         joined.join(grouped, grouped.c.id == table.c.id)
         .join(webhooks, webhooks.c.id == table.c.webhook_id)

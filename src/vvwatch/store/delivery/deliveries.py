@@ -205,10 +205,8 @@ def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, Webhook]) ->
         {"delivery_id": each.id, "number": each.attempts, "started_at": tx.now} for each in rows.values()
     ]
     tx.execute(sa.insert(delivery_attempts), number)
-    found_events = _load(tx, Event, events, [row.event_id for row in rows.values()])
-    return {
-        row.id: DeliveryWork(row, found_events[row.event_id], hooks[row.webhook_id]) for row in rows.values()
-    }
+    found = _load(tx, Event, events, [row.event_id for row in rows.values()])
+    return {row.id: DeliveryWork(row, found[row.event_id], hooks[row.webhook_id]) for row in rows.values()}
 
 
 def _is_probed(tx: Tx, webhook: Webhook) -> bool:
