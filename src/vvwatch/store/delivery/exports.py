@@ -293,27 +293,21 @@ def finish(
 
     `parts` are the files of a document for download: `written`, and more if it was divided.
     """
-    _check_transition(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
-    row = _claim(
+    row = _end_attempt(
         tx,
         job,
-        status=ExportStatus.COMPLETED,
-        queue_status=QueueStatus.SUCCEEDED,
+        ExportStatus.COMPLETED,
+        QueueStatus.SUCCEEDED,
+        None,
         file_size_bytes=written.size_bytes,
         sha256=written.sha256,
         parts=_describe_parts(parts) if len(parts) > 1 else None,
         destination_uri=written.uri if delivered else None,
         completed_at=tx.now,
-        last_error=None,
     )
     if row is not None:
-        _note_automation(tx, row, None)
         announce(tx, "export.ready", row.id, row.index_id, event_data(row))
     return row
-
-
-def _claim(tx: Tx, job: Job, **values: Any) -> Export | None:
-    return model_or_none(Export, tx.claim(job, **values, updated_at=tx.now))
 
 
 def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
@@ -322,48 +316,34 @@ def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
 
 def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
     """Retry later; `message` says why. Without `counts` that was no attempt."""
-    _check_transition(ExportStatus.PENDING, QueueStatus.QUEUED)
-    row = _claim(
-        tx,
-        job,
-        status=ExportStatus.PENDING,
-        queue_status=QueueStatus.QUEUED,
-        last_error=message,
-        attempts=exports.c.attempts - int(not counts),
-        available_at=at,
+    attempts = exports.c.attempts - int(not counts)
+    row = _end_attempt(
+        tx, job, ExportStatus.PENDING, QueueStatus.QUEUED, message, attempts=attempts, available_at=at
     )
     if row is not None:
-        _note_automation(tx, row, message)
         tx.enqueue(Kind.EXPORT, row.id, row.revision, at)
 
 
 def fail(tx: Tx, job: Job, message: str) -> Export | None:
     """Fail the export and announce `export.failed`. None for a stale job."""
-    _check_transition(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
-    row = _claim(
-        tx,
-        job,
-        status=ExportStatus.FAILED,
-        queue_status=QueueStatus.DEAD_LETTER,
-        error_message=message,
-        last_error=message,
-        completed_at=tx.now,
-    )
+    ended: dict[str, Any] = {"error_message": message, "completed_at": tx.now}
+    row = _end_attempt(tx, job, ExportStatus.FAILED, QueueStatus.DEAD_LETTER, message, **ended)
     if row is not None:
-        _note_automation(tx, row, message)
         announce(tx, "export.failed", row.id, row.index_id, event_data(row))
     return row
 
 
-def _check_transition(status: ExportStatus, queue_status: QueueStatus) -> None:
-    """End what `begin` began: the fence lets nothing else get here."""
+def _end_attempt(
+    tx: Tx, job: Job, status: ExportStatus, queue_status: QueueStatus, error: str | None, **values: Any
+) -> Export | None:
+    """Change the export that `begin` began, and note the error, here and at its automation. None for a stale job."""
     check_transition(ExportStatus.PROCESSING, status)
     check_transition(QueueStatus.RUNNING, queue_status)
-
-
-def _note_automation(tx: Tx, export: Export, error: str | None) -> None:
-    if export.automation_id:
-        tx.update(export_automations, export.automation_id, last_error=error)
+    changes = {"status": status, "queue_status": queue_status, "last_error": error, "updated_at": tx.now}
+    row = model_or_none(Export, tx.claim(job, **changes, **values))
+    if row is not None and row.automation_id:
+        tx.update(export_automations, row.automation_id, last_error=error)
+    return row
 
 
 def event_data(export: Export) -> dict[str, Any]:
