@@ -33,10 +33,13 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path, number: int, workers: st
     (tmp_path / "pytest.ini").touch()
     command = [sys.executable, "-m", "pytest", "-q", workers, "-p", "tests.guardian", "-p", "no:schemathesis"]
     environ = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    # A run that a shell started in the background ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with (tmp_path / "log").open("wb") as log:
         runner = subprocess.Popen(
             command, cwd=tmp_path, env=environ, start_new_session=True, stdout=log, stderr=log
         )
+    signal.signal(signal.SIGINT, before)
     written = tmp_path / "pid"
     while not written.exists():
         assert runner.poll() is None
