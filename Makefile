@@ -27,7 +27,7 @@ test: ## a slice of the tests
 test-all: ## all tests with all their cases
 	VVWATCH_FULL=1 $(PYTHON) -m pytest
 
-unit: ## the tests that start no server, within a minute
+unit: ## the tests that start no server
 	$(PYTHON) -m pytest -m unit
 
 map: ## redraw the map in docs/architecture.md
