@@ -31,7 +31,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
 
 
 def names(tree: ast.Module) -> Iterator[str]:
-    """Of functions and classes, arguments and variables."""
+    """Of functions and classes, arguments, variables, attributes and aliases."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -39,6 +39,10 @@ def names(tree: ast.Module) -> Iterator[str]:
             yield node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.asname
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -154,7 +154,7 @@ class _Stream:
         self._wanted = wanted
         self._batch_size = batch_size
         self._position = FIRST
-        self._told = FIRST
+        self._reported = FIRST
 
     async def begin(self, last_event_id: str) -> bytes:
         """Find where to start; return the first lines."""
@@ -163,7 +163,7 @@ class _Stream:
             await self._context.database.read(feed.find_position, last_event_id) if last_event_id else None
         )
         if known is not None:
-            self._position = self._told = known
+            self._position = self._reported = known
             return retry + b"\n"
         self._position = (await self._context.database.read(feed.get_tail)).position
         return retry + (self._reset() if last_event_id else self._id() + b"\n")
@@ -189,7 +189,7 @@ class _Stream:
         ):
             self._position = position_of(rows[-1])
             if mine := [row for row in rows if self._wanted.covers(row)]:
-                self._told = position_of(mine[-1])
+                self._reported = position_of(mine[-1])
                 return b"".join(map(_to_lines, mine))
         return b""
 
@@ -199,10 +199,10 @@ class _Stream:
         If the filter dropped events, it moves the id past them, so that they are not read again.
         """
         await authorize(self._request, Scope.READ, counted=False)
-        return b": \n\n" if self._told == self._position else self._id() + b"\n"
+        return b": \n\n" if self._reported == self._position else self._id() + b"\n"
 
     def _id(self) -> bytes:
-        self._told = self._position
+        self._reported = self._position
         return b"id: %s\n" % self._position.event_id.encode()
 
     def _reset(self) -> bytes:

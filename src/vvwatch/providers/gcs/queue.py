@@ -14,7 +14,7 @@ from anyio import move_on_after, to_thread
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Finding, Message
 from vvwatch.providers.gcs.errors import FAILURES, ServiceRefusal, is_transient, unexpected_response
-from vvwatch.providers.gcs.events import parse_message as told_of_bucket
+from vvwatch.providers.gcs.events import parse_message as parse_bucket_message
 from vvwatch.providers.gcs.listing import read_json
 from vvwatch.providers.gcs.queue_checks import Examination
 from vvwatch.providers.gcs.queue_requests import PULL, PubSubSession, post_request, translate_errors
@@ -135,7 +135,7 @@ def parse_messages(body: bytes, bucket: str) -> list[Message]:
 
 
 def _to_message(receipt: str, message: dict[str, str], bucket: str) -> Message:
-    events, refusal = told_of_bucket(message, bucket)
+    events, refusal = parse_bucket_message(message, bucket)
     return Message(
         str(receipt), str(message["messageId"]), events, refusal, parse_time(message.get("publishTime"))
     )

@@ -20,7 +20,7 @@ from vvwatch.errors import (
 from vvwatch.providers.failures import LATER
 from vvwatch.providers.replies import redirect_refused
 from vvwatch.providers.s3.errors import Operation
-from vvwatch.providers.s3.errors import translate_errors as broken_told
+from vvwatch.providers.s3.errors import translate_errors as translate_client_errors
 
 _CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
 _LACKS: Final = re.compile(r"is not authorized to perform: (kms:[A-Za-z]+)", re.ASCII)
@@ -48,7 +48,7 @@ class Missing(StorageUnavailable):
 @contextmanager
 def translate_errors(errand: QueueRequest) -> Iterator[None]:
     """Translate errors of the service and the network; no response text is passed on."""
-    with broken_told(Operation("asked", errand.permission), errand.arn, errand.arn):
+    with translate_client_errors(Operation("asked", errand.permission), errand.arn, errand.arn):
         try:
             yield
         except ClientError as error:
