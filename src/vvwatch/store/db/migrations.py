@@ -239,7 +239,20 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
                 index.create(conn, checkfirst=True)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
+def _to_6(conn: sa.Connection) -> None:
+    """Add transcripts, pictures, what the team knows about a file, and the formats of exports."""
+    for column in (
+        "media ADD COLUMN facts TEXT",
+        "export_automations ADD COLUMN options TEXT",
+        "exports ADD COLUMN options TEXT",
+        "exports ADD COLUMN files TEXT",
+    ):
+        conn.exec_driver_sql(f"ALTER TABLE {column}")
+    for table in (schema.transcripts, schema.pictures):
+        table.create(conn)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
 """The step that migrates to each version from the one before; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)

@@ -12,8 +12,9 @@ from vvwatch.store.models.runs import Run
 class Export:
     """An export of an index or a run (`target_id`).
 
-    `run_id`: the only run it holds; `prompt_run_ids`: those that were asked for, None for all. `parts`: the size and
-    the digest of each file of a document that was divided.
+    `run_id`: the only run it holds; `prompt_run_ids`: those that were asked for, None for all. `options`: its formats
+    and layout, None for one JSON document; `files`: the name, size and digest of each file at the destination.
+    `parts`: the size and the digest of each file of a document that was divided.
     """
 
     id: str
@@ -34,6 +35,8 @@ class Export:
     destination_uri: str | None
     file_size_bytes: int | None
     sha256: str | None
+    options: dict[str, Any] | None
+    files: list[dict[str, Any]] | None
     parts: list[dict[str, Any]] | None
     error_message: str | None
     last_error: str | None

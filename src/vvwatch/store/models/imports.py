@@ -119,6 +119,7 @@ class Media:
     media_type: str
     duration_seconds: float | None
     probe: dict[str, Any] | None
+    facts: dict[str, Any] | None
     status: str
     created_at: float
     updated_at: float

@@ -106,6 +106,7 @@ class RunItemWithMedia(RunItem):
     media_media_type: str
     media_duration_seconds: float | None
     media_probe: dict[str, Any] | None
+    media_facts: dict[str, Any] | None
     media_status: str
     media_created_at: float
     media_updated_at: float
@@ -139,6 +140,19 @@ class FoundSegment(SegmentResult):
     run_id: str
     found_at: float | None
     not_done: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTranscript:
+    """What is said in an item, or the `error` that says why nothing is known; `cues` are as in the table."""
+
+    run_item_id: int
+    source: str
+    origin: str
+    language: str | None
+    error: str | None
+    cues: list[Any] | None
+    updated_at: float
 
 
 @dataclass(frozen=True, slots=True)

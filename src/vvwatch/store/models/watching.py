@@ -83,6 +83,7 @@ class ExportAutomation:
     index_id: str
     destination_connector_id: str
     destination_subpath: str | None
+    options: dict[str, Any] | None
     enabled: bool
     paused: bool
     declared: bool

@@ -19,7 +19,15 @@ from vvwatch.errors import Superseded
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.db.locking import by_locks
-from vvwatch.store.schema import item_journals, retried_segments, run_items, segment_results, segment_retries
+from vvwatch.store.schema import (
+    item_journals,
+    pictures,
+    retried_segments,
+    run_items,
+    segment_results,
+    segment_retries,
+    transcripts,
+)
 
 _SEGMENT_FIELDS: Final = tuple(field.name for field in fields(Segment))
 
@@ -286,6 +294,6 @@ def delete_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
 
 
 def delete_journals(tx: Tx, item_ids: Sequence[int]) -> None:
-    """Delete the journals of items whose results are deleted."""
-    for table in (item_journals, retried_segments):
+    """Delete the journals, transcripts and pictures of items whose results are deleted."""
+    for table in (item_journals, retried_segments, transcripts, pictures):
         tx.execute(sa.delete(table).where(table.c.run_item_id.in_(item_ids)))

@@ -26,10 +26,12 @@ from vvwatch.store.schema.results import (
     import_jobs,
     media,
     outputs,
+    pictures,
     prompt_runs,
     run_items,
     segment_results,
     segment_retries,
+    transcripts,
 )
 from vvwatch.store.schema.watching import (
     absences,
@@ -79,6 +81,7 @@ __all__ = [
     "objects",
     "observations",
     "outputs",
+    "pictures",
     "processor_leases",
     "processor_quotas",
     "processor_states",
@@ -94,6 +97,7 @@ __all__ = [
     "spending",
     "tables_of",
     "tombstones",
+    "transcripts",
     "troubles",
     "webhooks",
     "windows",

@@ -108,6 +108,9 @@ media = sa.Table(
     text("media_type"),
     Column("duration_seconds", Float),
     document("probe"),
+    document(
+        "facts"
+    ),  # what the team knows: object metadata, tags, fields of the path, a sidecar; NULL: nothing
     text("status", "not_processed"),  # not_processed processing processed failed
     moment("created_at"),
     moment("updated_at"),
@@ -194,6 +197,30 @@ segment_results = sa.Table(
     Column("error", Text),
 )
 
+# What is said in an item. Words stand within their cues; segments take theirs by time.
+transcripts = sa.Table(
+    "transcripts",
+    metadata,
+    Column("run_item_id", Integer, ForeignKey("run_items.id"), primary_key=True),
+    text("source"),  # embedded sidecar endpoint speech; empty: there is none
+    text("origin"),  # of that source: the track, the key of the sidecar, the model
+    Column("language", Text),
+    Column("error", Text),  # why there is none
+    document("cues"),  # [start, end, text, [[start, end, word], …]] each, in seconds
+    moment("updated_at"),
+)
+
+# The pictures of an item, in one file of one node: the poster, one a segment, the storyboard.
+pictures = sa.Table(
+    "pictures",
+    metadata,
+    Column("run_item_id", Integer, ForeignKey("run_items.id"), primary_key=True),
+    text("node"),  # whose state directory has the file; empty: the only node
+    document("contents"),  # where each picture stands in the file, and its size
+    Column("size_bytes", Integer, nullable=False, server_default="0"),
+    moment("created_at"),
+)
+
 # One segment of a run that failed is tried again; the ordinal -1 is a whole item that found none.
 segment_retries = sa.Table(
     "segment_retries",
@@ -247,6 +274,10 @@ exports = sa.Table(
     Column("destination_uri", Text),
     Column("file_size_bytes", Integer),
     Column("sha256", Text),
+    document(
+        "options"
+    ),  # formats, layout and names, as its automation or requester chose; NULL: one JSON document
+    document("files"),  # name, size_bytes and sha256 of each file at the destination; NULL: only the document
     document("parts"),  # size_bytes and sha256 of each, when it had to be divided; the first is the document
     Column("error_message", Text),
     Column("last_error", Text),

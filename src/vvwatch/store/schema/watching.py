@@ -216,6 +216,7 @@ export_automations = sa.Table(
     Column("index_id", Text, ForeignKey("indexes.id"), nullable=False, unique=True),
     Column("destination_connector_id", Text, ForeignKey("connectors.id"), nullable=False),
     Column("destination_subpath", Text),
+    document("options"),  # as of exports
     flag("enabled", default=True),
     flag("paused"),
     flag("declared"),

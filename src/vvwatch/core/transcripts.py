@@ -1,0 +1,61 @@
+"""What is said in media: cues with their words, and what one segment takes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TranscriptSource(StrEnum):
+    """Where a transcript comes from, best first."""
+
+    EMBEDDED = "embedded"
+    SIDECAR = "sidecar"
+    ENDPOINT = "endpoint"
+    SPEECH = "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A spoken word; times in seconds from the start of the media."""
+
+    start_time: float
+    end_time: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A line that is shown or said from `start_time` to `end_time`, in seconds from the start of the media.
+
+    `text` is plain: no markup, no control characters but line feeds. `words` is empty where the source has no times
+    of words.
+    """
+
+    start_time: float
+    end_time: float
+    text: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The cues of one media item in order of their starts.
+
+    `origin` says which of its `source`: the track, the key of the sidecar, the model. `language` is a code (ISO 639
+    or BCP 47), None where nobody knows.
+    """
+
+    source: TranscriptSource
+    origin: str
+    language: str | None
+    cues: tuple[Cue, ...]
+
+
+def cues_within(cues: Iterable[Cue], start_time: float, end_time: float) -> tuple[Cue, ...]:
+    """Return the cues of the segment [start_time, end_time): those whose middle is in it.
+
+    Each cue belongs to exactly one of the segments that tile the media.
+    """
+    return tuple(cue for cue in cues if start_time <= (cue.start_time + cue.end_time) / 2 < end_time)

@@ -1,0 +1,13 @@
+"""All formats by their names. The JSON document itself is not one of them: the export is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from vvwatch.formats.items import Format
+
+_ALL: Final[tuple[Format, ...]] = ()
+
+FORMATS: Final[Mapping[str, Format]] = {each.name: each for each in _ALL}
+"""Every format but `json`."""
