@@ -27,6 +27,10 @@ class Probe:
 
     `width` and `height` are those of the picture as displayed, after it is turned by `rotation_degrees` (0, 90,
     180 or 270, clockwise), None where there is no picture or none could be decoded.
+
+    `frame_rate` is the mean; `frame_rate_exact` is it as a fraction, such as 30000/1001, where all frames come at equal
+    distances. `start_timecode` is that of the first frame, as the file writes it. `first_picture_seconds` is when the
+    first picture comes, on the clock of the segments: other tracks may begin earlier.
     """
 
     media_type: str
@@ -42,6 +46,9 @@ class Probe:
     channels: int | None = None
     bit_rate: int | None = None
     damage: tuple[str, ...] = ()
+    frame_rate_exact: str | None = None
+    start_timecode: str | None = None
+    first_picture_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,10 +100,15 @@ class Extent:
         return max(self._step, usual) * _ROOMY + _TOLERANCE_SECONDS
 
 
+def declared_start(stream: Stream) -> float | None:
+    """Return when `stream` begins by its header, on the container's clock; None if it states nothing."""
+    return None if stream.start_time is None else stream.start_time * float(stream.time_base or 0)
+
+
 def start_seconds(container: InputContainer) -> float:
     """Return when the first picture or sound of `container` begins; other tracks may begin earlier."""
     starts = [
-        start for stream in playable_streams(container) if (start := _declared_start(stream)) is not None
+        start for stream in playable_streams(container) if (start := declared_start(stream)) is not None
     ]
     first = min(starts, default=max(0, container.start_time or 0) / 1e6)
     return 0.0 if -_PRIMING_SECONDS < first < 0 else first
@@ -159,12 +164,8 @@ def _is_indexed(stream: Stream) -> bool:
     return bool(stream.frames) and stream.duration is not None
 
 
-def _declared_start(stream: Stream) -> float | None:
-    return None if stream.start_time is None else stream.start_time * float(stream.time_base or 0)
-
-
 def _declared_end(stream: Stream) -> float | None:
-    start = _declared_start(stream)
+    start = declared_start(stream)
     if stream.duration is None or start is None:
         return None
     return start + stream.duration * float(stream.time_base or 0)

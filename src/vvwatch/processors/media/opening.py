@@ -25,7 +25,7 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.processors.media.decoders import DECODERS, WHITELIST, restrict_decoders
-from vvwatch.processors.media.extents import declared_seconds, start_seconds
+from vvwatch.processors.media.extents import declared_seconds, declared_start, start_seconds
 from vvwatch.processors.media.structure import (
     ByteSource,
     Structure,
@@ -36,6 +36,7 @@ from vvwatch.processors.media.structure import (
     find_unsupported_kind,
     read_heif_size,
 )
+from vvwatch.processors.media.timing import find_timecode_warnings, read_exact_rate, read_timecode
 
 _IMAGE_FORMATS: Final = frozenset(
     {"jpeg_pipe", "png_pipe", "apng", "webp_pipe", "gif", "bmp_pipe", "tiff_pipe"}
@@ -125,7 +126,8 @@ def probe_container(medium: Medium) -> Probe:
     """Return the metadata of `medium`'s container, with the damage in its structure."""
     pictures, sounds = medium.pictures, medium.sounds
     width, height = _picture_sizes(medium)[-1]
-    rate = pictures.average_rate if pictures and medium.media_type == "video" else None
+    moving = pictures if medium.media_type == "video" else None
+    rate = moving.average_rate if moving else None
     return Probe(
         media_type=medium.media_type,
         container=_container_name(medium.container),
@@ -139,7 +141,15 @@ def probe_container(medium: Medium) -> Probe:
         channels=sounds.codec_context.channels or None if sounds else None,
         bit_rate=medium.container.bit_rate or None,
         damage=medium.damage,
+        frame_rate_exact=read_exact_rate(moving) if moving else None,
+        start_timecode=read_timecode(medium.container),
+        first_picture_seconds=_first_picture_seconds(medium) if moving else None,
     )
+
+
+def _first_picture_seconds(medium: Medium) -> float | None:
+    start = None if medium.pictures is None else declared_start(medium.pictures)
+    return None if start is None else round(max(0.0, start - medium.origin_seconds), 6)
 
 
 def check_pixels(width: int, height: int, bounds: Bounds) -> None:
@@ -276,7 +286,7 @@ def _build_medium(container: InputContainer, source: ByteSource, structure: Stru
         duration_seconds=_container_duration(container) if has_duration else None,
         origin_seconds=start_seconds(container),
         damage=(structure.damage,) if structure.damage else (),
-        warnings=(*structure.warnings, *warnings),
+        warnings=(*structure.warnings, *warnings, *find_timecode_warnings(container)),
     )
 
 

@@ -11,6 +11,7 @@ from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.holes import read_ogg_pages
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_seconds, probe_container
 from vvwatch.processors.media.structure import read_heif_picture
+from vvwatch.processors.media.timing import is_rate_met
 from vvwatch.processors.media.tracks import PictureTrack
 
 _FIRST_PACKETS: Final = 200
@@ -44,6 +45,8 @@ def probe_from_survey(medium: Medium, found: Survey) -> Probe:
             sample_rate=sound.sample_rate or None,
             channels=sound.channels or None,
         )
+    if not is_rate_met(probe.frame_rate_exact, found.mean_rate):
+        probe = replace(probe, frame_rate_exact=None)
     return replace(probe, duration_seconds=found.duration_seconds)
 
 

@@ -82,6 +82,7 @@ class Track:
         self.unmeasured = ""
         self.gaps: list[Silence] = []
         self.first_trouble: float | None = None
+        self._first_packet: float | None = None
         self.last_packet = 0.0
         self.last_frame: float | None = None
         # Filters and decoders gain nothing from threads here: items run in parallel processes.
@@ -115,6 +116,11 @@ class Track:
             self.damaged -= 1
         self._marked_at = None
 
+    def mean_rate(self) -> float | None:
+        """Return how many packets with content come in a second, None for fewer than two."""
+        seconds = self.last_packet - (self._first_packet or 0.0)
+        return (self.packets - 1) / seconds if self.packets > 1 and seconds > 0 else None
+
     def stop_measuring(self) -> None:
         """Decode the rest only to find damage."""
         self._attempt(self._drain)
@@ -137,6 +143,7 @@ class Track:
             if at - self.last_packet > STILL_SECONDS:
                 self.gaps.append(Silence(self.last_packet, at))
             self.last_packet = max(self.last_packet, at)
+            self._first_packet = at if self._first_packet is None else min(self._first_packet, at)
 
     def _trouble(self, met: bool, pts: int | None) -> bool:
         """Return whether it counts: pictures before the first key frame need data that never existed."""
