@@ -62,17 +62,26 @@ def object_of(event_type: str, data: Mapping[str, Any]) -> str:
     return str(data.get(_OBJECTS.get(event_type.partition(".")[0], ""), ""))
 
 
+_encode: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
 def canonical_json(value: Any) -> bytes:
     """Return the canonical JSON of `value`: sorted keys, no spaces, UTF-8.
 
     A lone surrogate (a file name that is not UTF-8) becomes its JSON escape, so the bytes stay valid. Raises
     InvalidInput for NaN and infinities.
     """
+    return canonical_text(value).encode("utf-8", "backslashreplace")
+
+
+def canonical_text(value: Any) -> str:
+    """Return `canonical_json` as text, with its lone surrogates. Raises as it does."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _encode(value)
     except ValueError as error:
         raise InvalidInput(f"this cannot be written as JSON: {error}", "numbers must be finite") from error
-    return text.encode("utf-8", "backslashreplace")
 
 
 def build_envelope(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from vvwatch.formats.comma_separated import CSV
 from vvwatch.formats.items import Format
+from vvwatch.formats.json_lines import JSONL
+from vvwatch.formats.parquet import PARQUET
 
-_ALL: Final[tuple[Format, ...]] = ()
+_ALL: Final[tuple[Format, ...]] = (JSONL, CSV, PARQUET)
 
 FORMATS: Final[Mapping[str, Format]] = {each.name: each for each in _ALL}
 """Every format but `json`."""
