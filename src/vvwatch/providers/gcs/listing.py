@@ -34,6 +34,7 @@ _MOST_ENTRIES: Final = 10_000
 
 _LONGEST_KEY_BYTES: Final = 1_024
 _MOST_GENERATION_DIGITS: Final = 20
+_TOO_LARGE_BYTES: Final = 10**MOST_SIZE_DIGITS
 _RESERVED: Final = frozenset(("", ".", ".."))
 """Names that no object has: in a URL they would address something else."""
 
@@ -58,8 +59,8 @@ def parse_page(body: bytes) -> ParsedPage:
             raise ValueError("another kind of answer")
         if len(answer.get("items", ())) > _MOST_ENTRIES or len(answer.get("prefixes", ())) > _MOST_ENTRIES:
             raise ValueError("more entries than requested")
-        items, incomplete = _split_complete(answer.get("items", ()))
-        objects, irregular = _sort_out_entries(_to_objects(items))
+        objects, incomplete = _read_entries(answer.get("items", ()))
+        objects, irregular = _sort_out_entries(objects)
         folders, token = answer.get("prefixes", ()), answer.get("nextPageToken", "")
         _require_text((*folders, token))
     except _SHAPELESS:
@@ -102,14 +103,16 @@ def _load_json(body: bytes) -> Mapping[str, Any]:
     return answer
 
 
-def _split_complete(
+def _read_entries(
     items: Sequence[Mapping[str, str]],
-) -> tuple[Sequence[Mapping[str, str]], Sequence[Irregularity]]:
-    """Return the complete entries and the incomplete ones; an entry without a name is dropped."""
-    if all(map(_ALL_FIELDS.issubset, items)):
-        return items, ()
-    whole = [item for item in items if item.keys() >= _ALL_FIELDS]
-    return whole, [_incomplete_entry(item) for item in items if not item.keys() >= _ALL_FIELDS]
+) -> tuple[Sequence[StorageObject], Sequence[Irregularity]]:
+    """Return the objects of the complete entries, and the incomplete ones; an entry without a name is dropped."""
+    try:
+        return _to_objects(items), ()
+    except KeyError:
+        whole = [item for item in items if item.keys() >= _ALL_FIELDS]
+        odd = [_incomplete_entry(item) for item in items if not item.keys() >= _ALL_FIELDS]
+        return _to_objects(whole), odd
 
 
 def _incomplete_entry(item: Mapping[str, str]) -> Irregularity:
@@ -124,14 +127,15 @@ def _to_objects(items: Sequence[Mapping[str, str]]) -> list[StorageObject]:
     _require_text(names)
     if items and not "".join(generations + sizes).isdecimal():
         raise ValueError("a generation or a size is no number")
-    if max(map(len, sizes), default=0) > MOST_SIZE_DIGITS:
+    numbers = list(map(int, sizes))
+    if max(numbers, default=0) >= _TOO_LARGE_BYTES:
         raise ValueError("a size is more than any object has")
     if max(map(len, generations), default=0) > _MOST_GENERATION_DIGITS:
         raise ValueError("a generation is no 64-bit number")
     if "".join(updated).count("Z") != len(updated):  # more than one in a time is no ISO format
         raise ValueError("a time is not UTC")
     seconds = list(map(datetime.timestamp, map(datetime.fromisoformat, updated)))
-    rows = zip(names, generations, map(int, sizes), seconds, seconds, repeat(False))  # one is endless
+    rows = zip(names, generations, numbers, seconds, seconds, repeat(False))  # one is endless
     return list(map(_OBJECT_OF, rows))
 
 
@@ -152,7 +156,8 @@ def _all_usable(keys: Sequence[str]) -> bool:
     text = "".join(keys)
     if max(map(len, keys), default=0) * (1 if text.isascii() else 4) > _LONGEST_KEY_BYTES:
         return all(map(is_usable_key, keys))
-    return "\0" not in text and _RESERVED.isdisjoint(keys) and text == _escape_surrogates(text)
+    is_printable = text.isascii() or text == _escape_surrogates(text)
+    return "\0" not in text and _RESERVED.isdisjoint(keys) and is_printable
 
 
 def _irregular_entry(key: str) -> Irregularity:
