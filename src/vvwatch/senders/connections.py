@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,25 +64,30 @@ def _load_trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-class Connections:
-    """A pool without an upper limit, so that receivers that hang delay no others; it keeps a few idle connections.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Idle:
+    since: float
+    origin: httpcore2.Origin
+    connection: httpcore2.AsyncHTTPConnection
 
-    Close it with `aclose`.
+
+class Connections:
+    """Connections without an upper limit, so that receivers that hang delay no others; a few idle ones are kept.
+
+    The pool of httpcore2 checks all its connections for every request, which costs a third of a delivery. Here only
+    the one that is used again is checked. Close it with `aclose`.
     """
 
     def __init__(self, guard: Guard, ca_file: Path | None = None) -> None:
         """`ca_file` has further authorities in PEM form. Raises InvalidInput when it cannot be used."""
-        self._pool = httpcore2.AsyncConnectionPool(
-            _load_trust(ca_file),
-            max_connections=None,
-            max_keepalive_connections=_KEPT,
-            keepalive_expiry=_KEPT_SECONDS,
-            network_backend=_GuardedBackend(guard),
-        )
+        self._network = _GuardedBackend(guard)
+        self._trust = _load_trust(ca_file)
+        self._idle: list[_Idle] = []  # the oldest is the first
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._pool.aclose()
+        """Close all idle connections."""
+        while self._idle:
+            await self._idle.pop().connection.aclose()
 
     @asynccontextmanager
     async def request(
@@ -94,12 +101,48 @@ class Connections:
         """Send a request and yield the response once its head has arrived; its body is still to be read.
 
         `further` goes to httpcore2. Raises httpcore2's errors, ReadTimeout when the head takes more than `seconds`, and
-        DeliveryRefused. The pool strips the `__cause__` of each; the `__context__` has it.
+        DeliveryRefused.
         """
-        async with AsyncExitStack() as stack:
-            stream = self._pool.stream(method, target, headers=headers, **further)
+        async with self._open_connection(target.origin) as connection, AsyncExitStack() as stack:
+            stream = connection.stream(method, target, headers=headers, **further)
             with anyio.move_on_after(seconds) as waiting:
                 response = await stack.enter_async_context(stream)
             if waiting.cancelled_caught:
                 raise httpcore2.ReadTimeout
             yield response
+
+    @asynccontextmanager
+    async def _open_connection(
+        self, origin: httpcore2.Origin
+    ) -> AsyncIterator[httpcore2.AsyncHTTPConnection]:
+        """Yield a connection for one request; keep or close it afterwards."""
+        connection = await self._take_idle(origin) or self._make_connection(origin)
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._keep_or_close(origin, connection)
+
+    async def _take_idle(self, origin: httpcore2.Origin) -> httpcore2.AsyncHTTPConnection | None:
+        while found := next((each for each in reversed(self._idle) if each.origin == origin), None):
+            self._idle.remove(found)
+            if not found.connection.has_expired():
+                return found.connection
+            await found.connection.aclose()
+        return None
+
+    def _make_connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncHTTPConnection:
+        return httpcore2.AsyncHTTPConnection(
+            origin, self._trust, keepalive_expiry=_KEPT_SECONDS, network_backend=self._network
+        )
+
+    async def _keep_or_close(
+        self, origin: httpcore2.Origin, connection: httpcore2.AsyncHTTPConnection
+    ) -> None:
+        now = time.monotonic()
+        if connection.is_available():
+            self._idle.append(_Idle(now, origin, connection))
+        else:
+            await connection.aclose()
+        while self._idle and (len(self._idle) > _KEPT or self._idle[0].since < now - _KEPT_SECONDS):
+            await self._idle.pop(0).connection.aclose()
