@@ -105,7 +105,7 @@ def _load_json(body: bytes) -> Mapping[str, Any]:
 
 def _read_entries(
     items: Sequence[Mapping[str, str]],
-) -> tuple[Sequence[StorageObject], Sequence[Irregularity]]:
+) -> tuple[list[StorageObject], Sequence[Irregularity]]:
     """Return the objects of the complete entries, and the incomplete ones; an entry without a name is dropped."""
     try:
         return _to_objects(items), ()
