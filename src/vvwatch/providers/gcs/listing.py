@@ -59,8 +59,8 @@ def parse_page(body: bytes) -> ParsedPage:
             raise ValueError("another kind of answer")
         if len(answer.get("items", ())) > _MOST_ENTRIES or len(answer.get("prefixes", ())) > _MOST_ENTRIES:
             raise ValueError("more entries than requested")
-        objects, incomplete = _read_entries(answer.get("items", ()))
-        objects, irregular = _sort_out_entries(objects)
+        entries, incomplete = _read_entries(answer.get("items", ()))
+        objects, irregular = _sort_out_entries(entries)
         folders, token = answer.get("prefixes", ()), answer.get("nextPageToken", "")
         _require_text((*folders, token))
     except _SHAPELESS:
