@@ -45,6 +45,21 @@ async def test_a_chore_that_fails_is_reported_and_runs_again(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_a_chore_that_the_stop_cancels_is_no_failure(calendar: Calendar) -> None:
+    begun = anyio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    calendar.add("deletions", wait, 60, 0)
+    with capture_logs() as events:
+        async with calendar.running():
+            await begun.wait()
+        await anyio.wait_all_tasks_blocked()
+    assert [event["event"] for event in events] == []
+
+
 async def test_a_wall_clock_that_is_set_back_stops_no_chore(calendar: Calendar) -> None:
     """Two hours back, a chore of each minute is due in two hours: it runs as soon as that is noticed."""
     done = anyio.Event()

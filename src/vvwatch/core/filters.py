@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from vvwatch.core.globs import Glob, check_pattern
 from vvwatch.core.housekeeping import is_housekeeping, is_housekeeping_file
@@ -130,6 +130,40 @@ def _reject(reason: Reason, detail: str = "") -> Verdict:
     return Verdict(accepted=False, reason=reason, detail=detail)
 
 
+class HasRules(Protocol):
+    """What a row of an automation or an import job says of the objects that it takes."""
+
+    @property
+    def source_prefix(self) -> str:
+        """The start of their keys."""
+        ...
+
+    @property
+    def file_pattern(self) -> str:
+        """The glob of their names."""
+        ...
+
+    @property
+    def recursive(self) -> bool:
+        """Whether folders below count."""
+        ...
+
+    @property
+    def exclude_patterns(self) -> list[str] | None:
+        """The globs of what is left out."""
+        ...
+
+    @property
+    def min_size_bytes(self) -> int | None:
+        """The least size."""
+        ...
+
+    @property
+    def max_size_bytes(self) -> int | None:
+        """The greatest size."""
+        ...
+
+
 class ObjectFilter:
     """The rules of an automation or an import job.
 
@@ -172,7 +206,7 @@ class ObjectFilter:
         self._strip = not prefix.endswith("/")
 
     @classmethod
-    def of(cls, row: Any) -> ObjectFilter:
+    def of(cls, row: HasRules) -> ObjectFilter:
         """Return the rules in a row of an automation or an import job."""
         return cls(*rules_of(row))
 
@@ -269,7 +303,7 @@ def _reject_unsupported(name: str) -> Verdict:
     return _reject(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))
 
 
-def rules_of(row: Any) -> tuple[Any, ...]:
+def rules_of(row: HasRules) -> tuple[str, str, bool, list[str] | None, int | None, int | None]:
     """Return the arguments of `ObjectFilter`, as a row of an automation or an import job holds them."""
     return (
         row.source_prefix,

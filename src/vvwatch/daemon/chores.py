@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,6 +79,8 @@ class Calendar:
             self._scheduler.shutdown(wait=False)
 
     def _report(self, event: JobExecutionEvent) -> None:
+        if isinstance(event.exception, asyncio.CancelledError):  # the daemon stops
+            return
         self._telemetry.emit("task.failed", task=event.job_id, error=event.exception)
 
 
@@ -89,8 +92,8 @@ async def requeue_periodically(components: Components, calendar: Calendar) -> No
     seconds = _FIRST_REQUEUE_SECONDS
     while True:
         await components.clock.sleep(seconds)
-        calendar.follow_clock()
         try:
+            calendar.follow_clock()
             await requeue_work(components.database, components.sink, components.telemetry)
         except Exception as error:  # noqa: BLE001  # a failed pass must not end a daemon that works
             components.telemetry.emit("task.failed", task="requeue", error=error)
