@@ -1,0 +1,1 @@
+"""Formats, each held against an independent reader."""

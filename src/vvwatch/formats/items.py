@@ -17,16 +17,21 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How the source counts its frames.
+    """How the frames of a source are counted; `formats.timing.timing_of` reads it from a probe.
 
-    `rate` is in frames a second, exact (30000/1001), None where nobody knows. `start_frame` is the number of the first
-    frame by the source's timecode, counted at the nominal rate; None where it states none. `drop_frame`: its
-    timecodes skip numbers.
+    `rate` is in frames a second, exact (30000/1001), None where frames come at varying distances or nobody knows.
+    `start_frame` is the number of the first frame by the source's timecode, counted at `counted_at`; None where it
+    states none. `drop_frame`: its timecodes skip numbers. `counted_at` is `rate`, or the rate at which frames are
+    counted for want of one. `first_picture_seconds` is when the first frame comes, in the times of segments. `notes`
+    say to people what is assumed.
     """
 
     rate: Fraction | None = None
     start_frame: int | None = None
     drop_frame: bool = False
+    counted_at: Fraction = Fraction(25)
+    first_picture_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from vvwatch.formats.captions import CHAPTERS, SRT, VTT
 from vvwatch.formats.comma_separated import CSV
 from vvwatch.formats.items import Format
 from vvwatch.formats.json_lines import JSONL
 from vvwatch.formats.parquet import PARQUET
 
-_ALL: Final[tuple[Format, ...]] = (JSONL, CSV, PARQUET)
+_ALL: Final[tuple[Format, ...]] = (
+    JSONL,
+    CSV,
+    PARQUET,
+    VTT,
+    SRT,
+    CHAPTERS,
+)
 
 FORMATS: Final[Mapping[str, Format]] = {each.name: each for each in _ALL}
 """Every format but `json`."""

@@ -1,0 +1,44 @@
+"""What the texts of results become in files of one line a title, in XML, and in captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_LONGEST_TITLE: Final = 200
+_LONGEST_CUE: Final = 4000
+_LINE_ENDS: Final = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_UNSHOWABLE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_XML_SPECIAL: Final = re.compile("[&<>\"']")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+
+
+def title_of(segment: Mapping[str, Any], number: int) -> str:
+    """Return the first line of the segment's metadata text, else "Segment 3"."""
+    return first_line(segment.get("metadata_text") or "") or f"Segment {number}"
+
+
+def first_line(text: str) -> str:
+    """Return the first line of `text` with something on it, shortened and without control characters."""
+    if not text.isprintable():
+        text = next((line for line in clean_lines(text, _LONGEST_TITLE * 4) if line), "")
+    text = text.strip()
+    return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1].rstrip() + "…"
+
+
+def clean_lines(text: str, longest: int = _LONGEST_CUE) -> list[str]:
+    """Return the lines of `text` that have something on them, without control characters, `longest` in all."""
+    if text.isprintable() and len(text) <= longest:
+        return [text.strip()] if text.strip() else []
+    lines = (_UNSHOWABLE.sub(" ", line).strip() for line in _LINE_ENDS.split(text.lstrip()[:longest]))
+    return [line for line in lines if line]
+
+
+def escape_xml(text: str) -> str:
+    """Return `text`, which has no control characters, as content or as the value of an attribute."""
+    return _XML_SPECIAL.sub(_entity, text)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return _ENTITIES[found[0]]
