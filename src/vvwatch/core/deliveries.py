@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ class Answer(StrEnum):
     RETRY = "retry"
     GONE = "gone"
 
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # the start of every one
+"""The start of the secrets of Standard Webhooks."""
 
 PROBED_FROM: Final = 5
 """After this many failures in a row, probe a receiver only occasionally, until a delivery succeeds."""
@@ -56,3 +60,22 @@ def classify_status(status_code: int | None) -> Answer:
 def sign_body(secret: str, body: bytes) -> str:
     """Return `sha256=` and the hex HMAC-SHA256 of exactly the bytes sent; the whole secret is the key."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def sign_message(secret: str, message_id: str, sent_at: int, body: bytes) -> str:
+    """Return `v1,` and the base64 signature of Standard Webhooks; `sent_at` is in epoch seconds.
+
+    The key of a secret that is `whsec_` and base64 is what the base64 encodes, as verifiers read it. The key of any
+    other secret is the whole text: its receiver gives a verifier `whsec_` and the base64 of the text.
+    """
+    message = f"{message_id}.{sent_at}.".encode() + body
+    digest = hmac.new(_decode_secret(secret), message, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _decode_secret(secret: str) -> bytes:
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    try:
+        return base64.b64decode(encoded, validate=True) if encoded != secret else secret.encode()
+    except ValueError:
+        return secret.encode()

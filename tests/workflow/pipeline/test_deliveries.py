@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from standardwebhooks import Webhook as Verifier
 
 from tests.clock import FakeClock
 from tests.receiver import is_signed
@@ -165,7 +167,9 @@ async def test_a_delivery_is_signed_over_the_very_bytes_that_are_sent(office: Of
     assert canonical_json(event) == post.body
     assert set(event) == {"id", "event", "data", "api_version", "created_at", "metadata"}
     delivery_id = post.headers["X-Delivery-ID"]
-    assert {name: value for name, value in post.headers.items() if "Signature" not in name} == {
+    assert {name: value for name, value in post.headers.items() if "signature" not in name.lower()} == {
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(int(office.clock.now())),
         "Content-Type": "application/json",
         "X-Webhook-ID": webhook_id,
         "X-Event-Type": "media.created",
@@ -173,6 +177,21 @@ async def test_a_delivery_is_signed_over_the_very_bytes_that_are_sent(office: Of
         "X-Delivery-Attempt-Id": f"{delivery_id}-1",
         "Idempotency-Key": delivery_id,
     }
+
+
+async def test_each_attempt_has_the_signature_that_standard_webhooks_computes(office: Office) -> None:
+    await office.hook("a")
+    office.sender.answers = lambda _: BROKEN if len(office.sender.posts) == 1 else OK
+    await office.tell("media.created", "vid_1")
+    await office.work()
+    await office.work(60)
+    first, second = office.sender.posts
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert int(second.headers["webhook-timestamp"]) >= int(first.headers["webhook-timestamp"]) + 30
+    for post in (first, second):
+        sent_at = datetime.fromtimestamp(int(post.headers["webhook-timestamp"]), UTC)
+        wanted = Verifier(office.secret).sign(post.headers["webhook-id"], sent_at, post.body.decode())
+        assert post.headers["webhook-signature"] == wanted
 
 
 async def test_a_try_keeps_its_delivery_id_and_signs_with_the_newest_secret(office: Office) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import sqlalchemy as sa
 
-from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.deliveries import SECRET_PREFIX, DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.networks import AddressPolicy, Reach
 from vvwatch.core.state_machine import DELIVERY_TRANSITIONS
@@ -50,8 +51,8 @@ class WebhookSpec:
 
 
 def new_secret() -> str:
-    """Return a new signing secret."""
-    return f"whsec_{secrets.token_urlsafe(32)}"
+    """Return a new signing secret, as verifiers of Standard Webhooks want it: 32 bytes in base64."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def create(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, sign_body
+from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, sign_body, sign_message
 from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
@@ -129,14 +129,18 @@ class Deliveries:
         """Sign and send the same bytes, with the webhook's current secret."""
         body = canonical_json(envelope)
         try:
-            signature = sign_body(self._box.open(webhook.secret), body)
+            secret = self._box.open(webhook.secret)
         except StoreError as closed:  # the secret cannot be opened
             return Reply(None, "", closed.message, 0.0)
+        message_id, sent_at = names["Idempotency-Key"], int(self._clock.now())
         headers = {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(sent_at),
+            "webhook-signature": sign_message(secret, message_id, sent_at, body),
             "Content-Type": "application/json",
             "X-Webhook-ID": webhook.id,
             "X-Event-Type": envelope["event"],
-            "X-Webhook-Signature": signature,
+            "X-Webhook-Signature": sign_body(secret, body),
         }
         return await self._sender.post(webhook.url, body, headers | dict(names))
 
