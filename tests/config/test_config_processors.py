@@ -168,11 +168,11 @@ def test_a_model_that_nobody_answers_to_is_told_with_what_there_is(problems: Pro
 
 
 def test_what_was_asked_for_and_the_processor_does_not_do_is_a_warning(read: Read, good: str) -> None:
-    asked = "[automations.main.prompt]\nenable_transcription = true\nenable_image_embedding = false\n"
+    asked = "[automations.main.prompt]\nenable_transcription = false\nenable_image_embedding = true\n"
     [warning] = read(good + asked).warnings
 
-    assert warning.key == "automations.main.prompt.enable_transcription"
-    assert warning.what == "the processor 'technical' does not transcribe speech"
+    assert warning.key == "automations.main.prompt.enable_image_embedding"
+    assert warning.what == "the processor 'technical' makes no image embeddings"
     assert read(good + asked + 'processing_model = "hosted"\n' + HOSTED, KEYS).warnings == ()
     assert read(good).warnings == (), "nobody asked"
 

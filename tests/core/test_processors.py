@@ -59,8 +59,7 @@ def test_a_model_that_nobody_answers_to_is_refused_with_what_there_is() -> None:
     ("settings", "processor", "kept", "features"),
     [
         ({"processing_model": "hosted", **ASKED}, "hosted", [True, True], []),
-        ({"processing_model": "gpt", **ASKED}, "gpt", [False, False], ["transcription", "image_embedding"]),
-        ({"processing_model": "gpt"}, "gpt", [False, False], ["transcription", "image_embedding"]),
+        ({"processing_model": "gpt", **ASKED}, "gpt", [True, False], ["image_embedding"]),
         (
             {"processing_model": "gpt", "enable_transcription": False, "enable_image_embedding": True},
             "gpt",

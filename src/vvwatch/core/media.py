@@ -30,7 +30,8 @@ class Probe:
 
     `frame_rate` is the mean; `frame_rate_exact` is it as a fraction, such as 30000/1001, where all frames come at equal
     distances. `start_timecode` is that of the first frame, as the file writes it. `first_picture_seconds` is when the
-    first picture comes, on the clock of the segments: other tracks may begin earlier.
+    first picture comes, on the clock of the segments: other tracks may begin earlier. `caption_tracks` is None
+    where nobody has counted.
     """
 
     media_type: str
@@ -49,6 +50,7 @@ class Probe:
     frame_rate_exact: str | None = None
     start_timecode: str | None = None
     first_picture_seconds: float | None = None
+    caption_tracks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ class Rates:
 class ProcessorInfo:
     """The static facts of a processor: its name, type and models.
 
-    `models` are globs over model names. `transcribes` and `embeds_images`: whether it supports `enable_transcription`
-    and `enable_image_embedding`.
+    `models` are globs over model names. `transcribes`: it transcribes by itself, so the daemon does not.
+    `embeds_images`: it supports `enable_image_embedding`.
     """
 
     name: str
@@ -45,25 +45,34 @@ class ProcessorInfo:
 
     def not_done(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """Return the settings of a run that this processor does not support: feature to reason."""
-        words = {
-            "transcription": "" if self.transcribes else "does not transcribe speech",
-            "image_embedding": "" if self.embeds_images else "makes no image embeddings",
-        }
-        return {
-            feature: f"the processor {self.name!r} {what}"
-            for feature, what in words.items()
-            if what and settings.get(f"enable_{feature}", True)
-        }
+        if self.embeds_images or not settings.get("enable_image_embedding", True):
+            return {}
+        return {"image_embedding": f"the processor {self.name!r} makes no image embeddings"}
 
 
-def explain_undone(not_done: Mapping[str, str] | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """The outcome of a transcription: whether there is a transcript, and if not, the reason."""
+
+    succeeded: bool
+    error: str | None = None
+
+
+def explain_undone(
+    not_done: Mapping[str, str] | None, transcription: Transcription | None = None
+) -> dict[str, Any]:
     """Return what a result says of transcription and image embedding: false with the reason where it is not done.
 
-    Null means that nobody asked, or that nothing is known of its own success.
+    Null means that nobody asked, or that nothing is known of its own success. Runs of earlier versions say in
+    `not_done` that nothing was transcribed.
     """
     reasons = {feature: (not_done or {}).get(feature) for feature in ("transcription", "image_embedding")}
     succeeded = {f"{feature}_succeeded": False if why else None for feature, why in reasons.items()}
-    return {**succeeded, **{f"{feature}_error": why for feature, why in reasons.items()}}
+    found = {**succeeded, **{f"{feature}_error": why for feature, why in reasons.items()}}
+    if transcription is not None:
+        found["transcription_succeeded"] = transcription.succeeded
+        found["transcription_error"] = transcription.error
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class TranscriptSource(StrEnum):
@@ -59,3 +60,17 @@ def cues_within(cues: Iterable[Cue], start_time: float, end_time: float) -> tupl
     Each cue belongs to exactly one of the segments that tile the media.
     """
     return tuple(cue for cue in cues if start_time <= (cue.start_time + cue.end_time) / 2 < end_time)
+
+
+def describe_said(found: Transcript, start_time: float, end_time: float) -> dict[str, Any]:
+    """Return what a segment says, as results and exports show it."""
+    cues = cues_within(found.cues, start_time, end_time)
+    words = [word for cue in cues for word in cue.words]
+    return {
+        "text": "\n".join(cue.text for cue in cues),
+        "language": found.language,
+        "source": found.source.value,
+        "words": [
+            {"text": word.text, "start_time": word.start_time, "end_time": word.end_time} for word in words
+        ],
+    }

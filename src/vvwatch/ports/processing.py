@@ -16,6 +16,7 @@ from vvwatch.core.limits import Ask, Lease
 from vvwatch.core.media import Plan, Probe, ProcessingResult, RunSettings, Segment
 from vvwatch.core.money import CallStatus, Forecast, Usage, Workload
 from vvwatch.core.processors import ProcessorInfo
+from vvwatch.core.transcripts import Transcript
 from vvwatch.errors import ProcessorError, ProcessorPaused
 
 
@@ -179,7 +180,7 @@ class Item:
     `generation` is empty for the first processing in a run, and names the retry in a retry. `only`: in the retry of
     one segment, its ordinal; all other results stay. `open` opens a read-only descriptor over the item's bytes (it
     may download to the spool first: open only when needed). `duration_seconds` and `probe` come from the import.
-    `progress` takes a fraction of 1.
+    `progress` takes a fraction of 1. `transcript` is what is said in it, None where nobody knows.
     """
 
     run_id: str
@@ -199,6 +200,18 @@ class Item:
     journal: Journal
     open: Callable[[], AbstractAsyncContextManager[int]]
     progress: Callable[[float], None]
+    transcript: Transcript | None = None
+
+
+class CaptionReader(Protocol):
+    """Reads the captions that a media file holds."""
+
+    async def captions(self, fd: int, duration_seconds: float | None) -> Transcript | str:
+        """Return what they say, or why there are none.
+
+        Raises MediaError, StorageUnavailable, MachineShortage.
+        """
+        ...
 
 
 class Prober(Protocol):

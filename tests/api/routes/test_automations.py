@@ -226,9 +226,11 @@ async def test_the_name_of_a_prompt_stands_for_its_id(api: Api) -> None:
 
 
 async def test_what_was_asked_for_and_is_not_done_is_a_warning(api: Api) -> None:
-    index, body = await api.index(), await minimal(api, enable_transcription=True)
+    index, body = await api.index(), await minimal(api, enable_image_embedding=True)
     saved = await api.put(f"/indexes/{index}/automations/import", body)
-    assert saved["warnings"] == ["enable_transcription: the processor 'technical' does not transcribe speech"]
+    assert saved["warnings"] == [
+        "enable_image_embedding: the processor 'technical' makes no image embeddings"
+    ]
     assert (await api.get(f"/indexes/{index}/automations/import"))["warnings"] == []
 
 

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.anyio
 
 MOMENT = "2026-09-21T14:18:20.000Z"
 NOT_DONE = {
-    "transcription": "the processor 'technical' does not transcribe speech",
     "image_embedding": "the processor 'technical' makes no image embeddings",
 }
 MARKER = {"marker_id": None, "color": None, "note": None, "updated_at": None}
@@ -45,7 +44,7 @@ async def test_a_run_counts_by_media_type(api: Api, story: Story) -> None:
         "transcription_failures": 0,
         "image_embedding_failures": 0,
         "field_extraction_succeeded": True,
-        "transcription_succeeded": False,
+        "transcription_succeeded": None,
         "image_embedding_succeeded": False,
         "error_message": None,
         "video_segmentation_type": "smart",
@@ -56,7 +55,7 @@ async def test_a_run_counts_by_media_type(api: Api, story: Story) -> None:
         "created_new_segments": True,
         "processing_model": None,
         "total_video_seconds": 4.0,
-        "enable_transcription": False,
+        "enable_transcription": True,
         "enable_image_embedding": False,
         "not_done": NOT_DONE,
         "video_level_enabled": False,
@@ -114,10 +113,11 @@ async def test_results_come_segment_by_segment(api: Api, story: Story) -> None:
         "processing_warning": None,
         "field_extraction_succeeded": True,
         "field_extraction_error": None,
-        "transcription_succeeded": False,
-        "transcription_error": NOT_DONE["transcription"],
+        "transcription_succeeded": None,
+        "transcription_error": None,
         "image_embedding_succeeded": False,
         "image_embedding_error": NOT_DONE["image_embedding"],
+        "transcript": None,
         "thumbnail_available": False,
         "gif_available": False,
         "marker": MARKER,

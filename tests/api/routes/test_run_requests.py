@@ -157,11 +157,8 @@ async def test_what_is_left_out_is_as_the_prompt_has_it(api: Api, database: Data
     assert usual.items() <= kept.items()
     run = await execute(api, prompt_id=prompt, enable_transcription=True)
     assert (run["video_segmentation_type"], run["video_segment_duration"]) == ("fixed", 7)
-    assert (run["enable_transcription"], run["enable_image_embedding"]) == (False, False)
-    assert run["not_done"] == {
-        "transcription": "the processor 'technical' does not transcribe speech",
-        "image_embedding": "the processor 'technical' makes no image embeddings",
-    }
+    assert (run["enable_transcription"], run["enable_image_embedding"]) == (True, False)
+    assert run["not_done"] == {"image_embedding": "the processor 'technical' makes no image embeddings"}
     refused = await api.error("PUT", f"/prompts/{prompt}", 422, json={"selection_filter": {"query": "dogs"}})
     assert "model" in refused["message"]
 

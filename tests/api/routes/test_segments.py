@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
 from vvwatch.api.routes import segments as routes
+from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.runs.transcripts import store_transcript
 from vvwatch.store.schema import prompt_runs, run_items, segment_results
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +53,11 @@ FIELDS = [
     "field_extraction_error",
     "transcription_error",
     "image_embedding_error",
+    "transcript",
 ]
+SAID = Transcript(
+    TranscriptSource.EMBEDDED, "track 2, srt", "en", (Cue(1.0, 2.0, "one", (Word(1.0, 2.0, "one"),)),)
+)
 
 
 def another_run(tx: Tx, video_id: str, count: int) -> None:
@@ -178,3 +185,34 @@ async def test_a_batch_that_would_be_endless_is_refused(
     body = {"video_ids": [twice.video_id]}
     error = await api.error("POST", "/videos/batch/segments", 422, json=body)
     assert "more than 4 segments" in error["message"]
+
+
+def transcribe(tx: Tx, found: Transcript | None, error: str | None = None) -> None:
+    [item_id] = tx.execute(sa.select(run_items.c.id)).scalars()
+    store_transcript(tx, item_id, found, error)
+
+
+async def test_segments_say_what_is_said_in_them(api: Api, story: Story, database: Database) -> None:
+    await database.write(transcribe, SAID)
+    run, video = story.run_id, story.video_id
+    lists = [
+        (await api.get(f"/videos/{video}/segments"))["data"],
+        (await api.post("/videos/batch/segments", {"video_ids": [video]}))[0]["segments"],
+        (await api.get(f"/prompt-runs/{run}/results", video_id=video))["data"],
+        (await api.get(f"/workflow/runs/{run}/results"))["unfiltered"]["data"],
+    ]
+    for [segment] in lists:
+        assert segment["transcript"] == {
+            "text": "one",
+            "language": "en",
+            "source": "embedded",
+            "words": [{"text": "one", "start_time": 1.0, "end_time": 2.0}],
+        }
+        assert (segment["transcription_succeeded"], segment["transcription_error"]) == (True, None)
+
+
+async def test_without_a_transcript_they_say_why(api: Api, story: Story, database: Database) -> None:
+    await database.write(transcribe, None, "embedded: no caption track")
+    [segment] = (await api.get(f"/videos/{story.video_id}/segments"))["data"]
+    assert (segment["transcription_succeeded"], segment["transcript"]) == (False, None)
+    assert segment["transcription_error"] == "embedded: no caption track"

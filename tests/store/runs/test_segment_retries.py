@@ -96,17 +96,15 @@ async def test_a_retry_has_the_processor_that_answers_now_when_the_first_one_has
     job = await asked(database, run_id, video, whole)
     assert job.queue == "segment_retry.gpt"
     run = await run_of(database, run_id)
-    assert (run.processor, run.settings["enable_transcription"]) == ("gpt", False)
-    assert set(run.not_done or {}) == {"transcription", "image_embedding"}
+    assert (run.processor, run.settings["enable_image_embedding"]) == ("gpt", False)
+    assert set(run.not_done or {}) == {"image_embedding"}
     database.processors = ProcessorNames({"new": ProcessorInfo("new", "openai", ("gpt-*",))}, "new")
     await database.write(segment_retries.begin, job)
     await database.write(segment_retries.fail, job, "media_unreadable", "it is damaged")
     await asked(database, run_id, video, whole)
     run = await run_of(database, run_id)
     assert run.processor == "new"
-    assert set(run.not_done or {}) == {"transcription", "image_embedding"}, (
-        "what was asked for is still not done"
-    )
+    assert set(run.not_done or {}) == {"image_embedding"}, "what was asked for is still not done"
 
 
 async def test_a_run_whose_model_nobody_answers_to_begins_and_waits_where_it_is_served(

@@ -10,8 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from vvwatch.core.events import canonical_json
+from vvwatch.core.processors import Transcription
+from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
+from vvwatch.store.runs.transcripts import Said
 from vvwatch.store.schema import exports, media, prompt_runs, run_items, segment_results
 from vvwatch.workflow.pipeline.artifact import document_head, json_schema, media_document
 
@@ -204,3 +207,21 @@ def test_built_again_an_artefact_has_the_same_bytes() -> None:
 def test_a_run_tells_what_its_calls_came_to() -> None:
     cost = {"calls": 3, "input_tokens": 3000, "output_tokens": 300, "usd": 0.02, "unpriced_calls": 1}
     assert document()["runs"][0]["cost"] == cost
+
+
+def test_segments_say_what_is_said_in_them_or_why_nothing_is_known() -> None:
+    found = Transcript(
+        TranscriptSource.SPEECH, "tiny", None, (Cue(1.0, 2.0, "one", (Word(1.0, 2.0, "one"),)),)
+    )
+    outcomes = (
+        Said(found, Transcription(succeeded=True)),
+        Said(None, Transcription(False, "no sound")),
+        Said(),
+    )
+    said = [media_document(RUN, ITEM, SEGMENTS, each) for each in outcomes]
+    jsonschema.validate(document_head(EXPORT, [RUN]) | {"media": said}, json_schema())
+    first = [each["segments"][0] for each in said]
+    assert [each["transcription_succeeded"] for each in first] == [True, False, None]
+    assert [each["transcription_error"] for each in first] == [None, "no sound", None]
+    assert [each["transcript"] and each["transcript"]["text"] for each in first] == ["one", None, None]
+    assert said[0]["segments"][1]["transcript"]["text"] == "", "nothing is said in the second"

@@ -31,6 +31,7 @@ from vvwatch.store.runs.result_queries import FailedItem
 router = resource_router("prompt runs")
 
 _EXTRACTION: Final = "field_extraction"
+_TRANSCRIPTION: Final = "transcription"
 _PROCESSING: Final = "processing"
 _LONGEST_ANSWER: Final = 2_000
 _VIDEO_LEVEL: Final = "video_level"
@@ -38,7 +39,11 @@ _SEGMENT_FAILED: Final = "segment_failed"
 
 
 class OperationCounts(Resource):
-    """Failures per operation; `processing` counts items that failed as a whole or lack their video-level result."""
+    """Failures per operation; `processing` counts items that failed as a whole or lack their video-level result.
+
+    `transcription` counts items without a transcript: a failed transcription fails nothing else, so such an item is
+    listed only if something else failed too.
+    """
 
     field_extraction: int = 0
     transcription: int = 0
@@ -132,7 +137,11 @@ async def list_failed_segments(
         status=found.run.status,
         videos_with_failures=found.item_count,
         failed_segments=found.segment_count + found.whole_count,
-        operation_counts=OperationCounts(field_extraction=found.segment_count, processing=found.whole_count),
+        operation_counts=OperationCounts(
+            field_extraction=found.segment_count,
+            transcription=found.untranscribed,
+            processing=found.whole_count,
+        ),
         videos=[_to_video(each, retryable=retryable) for each in here],
         next_cursor=next_cursor,
     )
@@ -148,8 +157,9 @@ def _to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
         stands = retryable and item.status != ItemStatus.CANCELLED
         if item.error_code == WHOLE_FAILED:
             wholes = [_whole_item(item, _VIDEO_LEVEL, retryable=stands)]
-        segments = [_to_segment(row, retryable=stands) for row in found.segments]
+        segments = [_to_segment(row, found.transcription_error, retryable=stands) for row in found.segments]
         counts = OperationCounts(field_extraction=item.failed_segment_count, processing=len(wholes))
+    counts = counts.model_copy(update={"transcription": int(found.transcription_error is not None)})
     return FailedVideo(
         video_id=item.media_id,
         failed_segments=counts.field_extraction + counts.processing,
@@ -158,11 +168,12 @@ def _to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     )
 
 
-def _to_segment(row: SegmentResult, *, retryable: bool) -> FailedSegment:
+def _to_segment(row: SegmentResult, transcription_error: str | None, *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
-        failed_operations=[_EXTRACTION],
+        failed_operations=[_EXTRACTION, *([_TRANSCRIPTION] if transcription_error else [])],
         field_extraction_error=row.error,
+        transcription_error=transcription_error,
         failure_stage=_EXTRACTION,
         failure_message=row.error,
         failure_code=_SEGMENT_FAILED,

@@ -11,7 +11,17 @@ from pydantic_core import PydanticCustomError
 from vvwatch.core.events import to_iso as iso
 from vvwatch.options.bodies import Body, Visible
 
-__all__ = ["USER_ID", "Body", "Document", "Marker", "Resource", "ShortDocument", "Visible", "to_iso"]
+__all__ = [
+    "USER_ID",
+    "Body",
+    "Document",
+    "Marker",
+    "Resource",
+    "SegmentTranscript",
+    "ShortDocument",
+    "Visible",
+    "to_iso",
+]
 
 USER_ID: Final = "user_local"
 """The owner of everything: a self-hosted installation has one account."""
@@ -47,6 +57,27 @@ class Marker(Resource):
     color: str | None = None
     note: str | None = None
     updated_at: str | None = None
+
+
+class SpokenWord(Resource):
+    """A word and when it is said."""
+
+    text: str
+    start_time: float
+    end_time: float
+
+
+class SegmentTranscript(Resource):
+    """What is said in a segment, by the cues whose middle is in it; an extension of this server.
+
+    `source` is where the transcript comes from: `embedded`, `sidecar`, `endpoint` or `speech`. `words` is empty where
+    the source has no times of words.
+    """
+
+    text: str
+    language: str | None
+    source: str
+    words: list[SpokenWord]
 
 
 def _check_document(value: dict[str, Any]) -> dict[str, Any]:

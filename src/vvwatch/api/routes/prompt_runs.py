@@ -11,15 +11,16 @@ from pydantic import Field
 from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
-from vvwatch.api.http.wire import Marker, Resource, to_iso
+from vvwatch.api.http.wire import Marker, Resource, SegmentTranscript, to_iso
 from vvwatch.core.budgets import to_usd
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import RunSettings
-from vvwatch.core.processors import explain_undone
+from vvwatch.core.processors import Transcription, explain_undone
 from vvwatch.core.runs import TERMINAL, ItemStatus
 from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
 from vvwatch.store.runs.run_queries import RunTally, RunView
+from vvwatch.store.runs.transcripts import Said
 from vvwatch.workflow.pipeline import artifact
 
 router = resource_router("prompt runs")
@@ -147,6 +148,7 @@ class SegmentRunResult(Resource):
     transcription_error: str | None = None
     image_embedding_succeeded: bool | None = None
     image_embedding_error: str | None = None
+    transcript: SegmentTranscript | None = None
     thumbnail_available: bool = False
     gif_available: bool = False
     marker: Marker = Marker()
@@ -195,7 +197,7 @@ def to_response(view: RunView) -> PromptRun:
         run_context=run.context or {"type": "index", "index_id": run.index_id},
         import_job_id=run.import_job_id or (run.context or {}).get("import_job_id"),
         **_count_by_type(view.tally),
-        **_count_segments(run),
+        **_count_segments(run, view.tally),
         error_message=run.error_message,
         **asdict(RunSettings(**run.settings)),
         not_done=run.not_done or {},
@@ -262,8 +264,11 @@ def _count_by_type(tally: RunTally) -> dict[str, Any]:
     return counters
 
 
-def _count_segments(run: Run) -> dict[str, Any]:
-    """Count segments; each has one operation, filling the fields. None are filled if the item failed as a whole."""
+def _count_segments(run: Run, tally: RunTally) -> dict[str, Any]:
+    """Count segments; each has one operation, filling the fields. None are filled if the item failed as a whole.
+
+    A media item is transcribed as a whole, so transcriptions count by media item.
+    """
     failures = run.total_segments - run.completed_segments
     ended = run.status in TERMINAL
     return {
@@ -271,12 +276,21 @@ def _count_segments(run: Run) -> dict[str, Any]:
         "completed_segments": run.completed_segments,
         "field_extraction_failures": failures,
         "field_extraction_succeeded": failures == run.failed_items == 0 if ended else None,
-        "transcription_failures": 0,
+        "transcription_failures": tally.untranscribed,
         "image_embedding_failures": 0,
         **{
-            name: value for name, value in explain_undone(run.not_done).items() if name.endswith("_succeeded")
+            name: value
+            for name, value in explain_undone(run.not_done, _to_transcription(run, tally)).items()
+            if name.endswith("_succeeded")
         },
     }
+
+
+def _to_transcription(run: Run, tally: RunTally) -> Transcription | None:
+    """Return whether all items of an ended run have a transcript; None if none should have one."""
+    if run.status not in TERMINAL or not tally.transcribed + tally.untranscribed:
+        return None
+    return Transcription(not tally.untranscribed)
 
 
 def _count_video_level(run: Run, whole_failed: int) -> dict[str, Any]:
@@ -326,15 +340,19 @@ async def list_results(
     after = decode_number(cursor)
     first = -1 if after is None else after
     found = await context.database.read(run_queries.list_item_segments, run_id, video_id, first, limit + 1)
-    run, item = found.run, found.item
     return to_page(
-        found.segments, limit, lambda row: to_segment_result(run, item, row), lambda row: row.ordinal
+        found.segments,
+        limit,
+        lambda row: to_segment_result(found.run, found.item, row, found.said),
+        lambda row: row.ordinal,
     )
 
 
-def to_segment_result(run: Run, item: RunItemWithMedia, segment: SegmentResult) -> SegmentRunResult:
+def to_segment_result(
+    run: Run, item: RunItemWithMedia, segment: SegmentResult, said: Said
+) -> SegmentRunResult:
     """Return what a run found in a segment as a response."""
-    return SegmentRunResult(**artifact.segment_document(run, item, segment), prompt_run_id=run.id)
+    return SegmentRunResult(**artifact.segment_document(run, item, segment, said), prompt_run_id=run.id)
 
 
 @router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result", **require(Scope.READ))

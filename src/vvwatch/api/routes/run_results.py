@@ -91,7 +91,7 @@ def _to_page(found: Results, level: str, limit: int) -> Page[SegmentRunResult] |
 
 def _to_segment(run: Run, result: Result) -> SegmentRunResult:
     assert result.segment is not None  # noqa: S101  # only whole items are listed without one
-    return to_segment_result(run, result.item, result.segment)
+    return to_segment_result(run, result.item, result.segment, result.said)
 
 
 def _to_cursor(result: Result) -> str:

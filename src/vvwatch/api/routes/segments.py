@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import anyio.to_thread
@@ -14,14 +14,16 @@ from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
-from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
+from vvwatch.api.http.wire import Body, Marker, Resource, SegmentTranscript, to_iso
 from vvwatch.core.identities import segment_id
 from vvwatch.core.keys import Scope
 from vvwatch.core.processors import explain_undone
 from vvwatch.errors import InvalidInput
+from vvwatch.store.db.database import Tx
 from vvwatch.store.models.runs import FoundSegment
 from vvwatch.store.runs import segment_queries
 from vvwatch.store.runs.segment_queries import MediaSegments, SegmentPosition
+from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said, load_said
 
 router = resource_router("videos")
 
@@ -69,6 +71,7 @@ class Segment(Resource):
     field_extraction_error: str | None
     transcription_error: str | None = None
     image_embedding_error: str | None = None
+    transcript: SegmentTranscript | None = None
 
 
 class Target(Body):
@@ -105,8 +108,9 @@ class VideoSegments(Resource):
     segments: list[Segment]
 
 
-def to_response(row: FoundSegment) -> Segment:
-    """Return the segment as a response."""
+def to_response(row: FoundSegment, said: Said) -> Segment:
+    """Return the segment of an item in which this is `said` as a response."""
+    words = said.between(row.start_time, row.end_time)
     found_at = to_iso(row.found_at)
     return Segment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
@@ -127,7 +131,8 @@ def to_response(row: FoundSegment) -> Segment:
         from_run_id=row.run_id,
         field_extraction_succeeded=row.error is None,
         field_extraction_error=row.error,
-        **explain_undone(row.not_done),
+        **explain_undone(row.not_done, said.outcome),
+        transcript=None if words is None else SegmentTranscript(**words),
     )
 
 
@@ -145,8 +150,18 @@ async def list_segments(
     """
     after = _parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
-    rows = await context.database.read(segment_queries.list_page, *wanted)
-    return to_page(rows, limit, to_response, lambda row: f"{row.run_item_id}.{row.ordinal}")
+    rows, said = await context.database.read(_read_page, *wanted)
+    return to_page(
+        rows,
+        limit,
+        lambda row: to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)),
+        lambda row: f"{row.run_item_id}.{row.ordinal}",
+    )
+
+
+def _read_page(tx: Tx, *wanted: Any) -> tuple[Sequence[FoundSegment], Mapping[int, Said]]:
+    rows = segment_queries.list_page(tx, *wanted)
+    return rows, load_said(tx, list({row.run_item_id for row in rows}))
 
 
 def _parse_cursor(cursor: str | None) -> SegmentPosition | None:
@@ -167,18 +182,27 @@ def _is_number(text: str) -> bool:
 @router.post("/videos/batch/segments", **require(Scope.READ))
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
     """Return the segments of several media items. Unknown ones are omitted."""
-    found = await context.database.read(segment_queries.list_many, body.list_targets(), _MAX_TOGETHER + 1)
+    found, said = await context.database.read(_read_many, body.list_targets())
     if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
         hint = "request fewer, or each one's /videos/{id}/segments, which has pages"
         raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)
-    return await anyio.to_thread.run_sync(_group_by_video, found)
+    return await anyio.to_thread.run_sync(_group_by_video, found, said)
 
 
-def _group_by_video(found: Sequence[MediaSegments]) -> list[VideoSegments]:
+def _read_many(
+    tx: Tx, targets: Mapping[tuple[str, str | None], None]
+) -> tuple[Sequence[MediaSegments], Mapping[int, Said]]:
+    found = segment_queries.list_many(tx, targets, _MAX_TOGETHER + 1)
+    return found, load_said(tx, list({row.run_item_id for each in found for row in each.rows}))
+
+
+def _group_by_video(found: Sequence[MediaSegments], said: Mapping[int, Said]) -> list[VideoSegments]:
     """Group segments by media item, in a thread: there may be thousands."""
     return [
         VideoSegments(
-            video_id=each.media_id, run_id=each.run_id, segments=[to_response(row) for row in each.rows]
+            video_id=each.media_id,
+            run_id=each.run_id,
+            segments=[to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)) for row in each.rows],
         )
         for each in found
     ]

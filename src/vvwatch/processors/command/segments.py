@@ -10,6 +10,7 @@ from typing import Any, Final
 from vvwatch.core.media import Plan, ProcessingResult, RunSettings, Segment
 from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
+from vvwatch.core.transcripts import describe_said
 from vvwatch.errors import ProcessorError
 from vvwatch.ports.processing import Item, Processor, Prompt
 from vvwatch.processors.command.client import ProgramClient, Question, Reply, require_answer
@@ -88,7 +89,9 @@ class _CommandAsker:
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:  # noqa: ARG002  # the port's
         """Return the segment; as `Asker.ask_segment`."""
         times = extract.start_time, extract.end_time
-        question = Question("segment", extract.ordinal, *times, more={"segment": _describe_extract(extract)})
+        question = Question(
+            "segment", extract.ordinal, *times, more={"segment": _describe_extract(item, extract)}
+        )
         reply = await self.client.ask(item, self.fd, question, _ATTEMPTS)
         segment = await call_in_thread(len(reply.text or ""), _reply_to_segment, reply, item, extract)
         await self.client.end(item, reply, reason=segment.error or "", segment=(extract.ordinal, segment))
@@ -106,13 +109,15 @@ class _CommandAsker:
 _asks: type[Asker] = _CommandAsker
 
 
-def _describe_extract(extract: Extract) -> dict[str, Any]:
+def _describe_extract(item: Item, extract: Extract) -> dict[str, Any]:
+    said = item.transcript and describe_said(item.transcript, extract.start_time, extract.end_time)
     return {
         "index": extract.ordinal,
         "start_time": extract.start_time,
         "end_time": extract.end_time,
         "frames": [{"at_seconds": frame.at_seconds, "path": str(frame.path)} for frame in extract.frames],
         "audio_path": None if extract.sound is None else str(extract.sound),
+        "transcript": said,
     }
 
 

@@ -62,6 +62,7 @@ _LISTS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "segments": TypeAdapter(list[Segment]),
     "spans": TypeAdapter(list[tuple[float, float]]),
     "shots": TypeAdapter(list[float]),
+    "cues": TypeAdapter(list[tuple[float, float, str]]),
 }
 _Value = TypeVar("_Value")
 Progress = Callable[[float], None]

@@ -1,10 +1,10 @@
 """The process that touches untrusted media: one item, one answer, then it exits.
 
 It reads a request as one line of JSON from stdin and writes JSON lines to stdout: `{"progress": 0.4}` as often as
-useful, then one of `{"probe": …}`, `{"result": …}`, `{"plan": …}` and `{"error": {"code", "message", "hint"}}`. The
-long lists of an answer precede it in parts, one a line: `{"items": {"segments": […]}}`. An extraction writes an
-`{"extract": …}` for each segment when its files are written; a byte on stdin reports that one was used. Limits are
-set before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
+useful, then one of `{"probe": …}`, `{"result": …}`, `{"plan": …}`, `{"captions": …}` and `{"error": {"code", "message",
+"hint"}}`. The long lists of an answer precede it in parts, one a line: `{"items": {"segments": […]}}`. An extraction
+writes an `{"extract": …}` for each segment when its files are written; a byte on stdin reports that one was used.
+Limits are set before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _FILE_BYTES: Final = 1 << 20
 
 _REPORT_SECONDS: Final = 0.5
 _ITEMS_IN_LINE: Final = 100
-_LISTS: Final = ("segments", "spans", "shots")
+_CUES_IN_LINE: Final = 25
+_LISTS: Final = ("segments", "spans", "shots", "cues")
 _MEDIA: Final = "vvwatch.processors.media"
 _LOOKING: Final = (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.probing", f"{_MEDIA}.stills")
 _LOADED_LATE: Final = ("av.subtitles.stream", "av.subtitles.codeccontext")
@@ -52,6 +53,7 @@ _MODULES: Final = {
     "plan": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.planning"),
     "process": (*_LOOKING, f"{_MEDIA}.survey", "vvwatch.processors.technical.report"),
     "extract": (f"{_MEDIA}.complaints", f"{_MEDIA}.extracting"),
+    "captions": (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.captions"),
 }
 """The modules of each task: nothing can be imported in the sandbox."""
 
@@ -104,7 +106,17 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     if request["task"] == "extract":
         return _extract_segments(request, bounds)
     with opening.open_media(request["fd"], bounds) as medium:
+        if request["task"] == "captions":
+            return _read_captions(medium, request)
         return _look_at(medium, request, bounds)
+
+
+def _read_captions(medium: Medium, request: Mapping[str, Any]) -> dict[str, Any]:
+    from vvwatch.processors.media import captions  # noqa: PLC0415
+
+    _allow_cpu(request["limits"], medium.duration_seconds)
+    found = captions.read_captions(medium, request["duration_seconds"], _Progress())
+    return {"captions": _write_lists(found)}
 
 
 def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
@@ -131,9 +143,9 @@ def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict
 def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
     """Write the long lists of `answer`, a part a line, and return the rest: the reader has other work."""
     for name in filter(answer.__contains__, _LISTS):
-        items = answer[name]
-        for start in range(0, len(items), _ITEMS_IN_LINE):
-            _write_line({"items": {name: items[start : start + _ITEMS_IN_LINE]}})
+        items, step = answer[name], _CUES_IN_LINE if name == "cues" else _ITEMS_IN_LINE
+        for start in range(0, len(items), step):
+            _write_line({"items": {name: items[start : start + step]}})
     return {name: () if name in _LISTS else value for name, value in answer.items()}
 
 

@@ -19,14 +19,17 @@ from typing import Any, Final
 import anyio.to_thread
 from pydantic import TypeAdapter
 
+from vvwatch.core.cues import repair_cues, to_language, to_plain_text
 from vvwatch.core.media import Plan, RunSettings
 from vvwatch.core.objects import MEDIA_TYPES
+from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource
 from vvwatch.errors import MediaLimit, ProcessorCrashed
 from vvwatch.processors.media import asking
 from vvwatch.processors.media.isolation import Conversation, Limits, open_conversation
 
 _PLAN: Final = TypeAdapter(Plan)
 _EXTRACT: Final = TypeAdapter(dict[str, Any])
+_CAPTIONS: Final = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,14 @@ class Cutter:
         answer = await asking.ask_child(task, fd, progress, limits=self._limits, work_dir=self._work_dir)
         return asking.read_answer(_read_plan, answer)
 
+    async def captions(self, fd: int, duration_seconds: float | None) -> Transcript | str:
+        """Return what the captions in the media behind `fd` say, or why there are none. Raises as `plan`."""
+        task = {"task": "captions", "duration_seconds": duration_seconds}
+        answer = await asking.ask_child(
+            task, fd, lambda _: None, limits=self._limits, work_dir=self._work_dir
+        )
+        return await anyio.to_thread.run_sync(asking.read_answer, _read_captions, answer)
+
     @asynccontextmanager
     async def extract(
         self,
@@ -202,6 +213,15 @@ def _read_plan(answer: asking.Answer) -> Plan:
     if not plan.spans:
         raise ValueError("no spans")
     return plan
+
+
+def _read_captions(answer: asking.Answer) -> Transcript | str:
+    said = asking.validate_strictly(_CAPTIONS, answer.of("captions"))
+    if "why" in said:
+        return to_plain_text(said["why"])
+    cues = (Cue(start, end, to_plain_text(text)) for start, end, text in answer.lists["cues"])
+    origin, language = to_plain_text(said["origin"]), to_language(said["language"])
+    return Transcript(TranscriptSource.EMBEDDED, origin, language, repair_cues(cues, None))
 
 
 def _has_too_much(folder: Path, *, most_files: int, most_bytes: int) -> bool:

@@ -140,6 +140,7 @@ def probe_container(medium: Medium) -> Probe:
         sample_rate=sounds.codec_context.sample_rate or None if sounds else None,
         channels=sounds.codec_context.channels or None if sounds else None,
         bit_rate=medium.container.bit_rate or None,
+        caption_tracks=len(medium.container.streams.subtitles),
         damage=medium.damage,
         frame_rate_exact=read_exact_rate(moving) if moving else None,
         start_timecode=read_timecode(medium.container),

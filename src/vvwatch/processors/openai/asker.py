@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from vvwatch.core.media import Plan, Segment
+from vvwatch.core.transcripts import cues_within
 from vvwatch.errors import ProcessorRefused
 from vvwatch.ports.processing import Item
 from vvwatch.processors.media.cutting import Extract
@@ -17,6 +18,7 @@ from vvwatch.processors.openai.troubles import Kind, Trouble
 from vvwatch.processors.segmenting import Whole
 
 _SEGMENT: Final = "segment"
+_LONGEST_TRANSCRIPT: Final = 20_000
 _FORGET_AFTER_SECONDS: Final = 600.0
 
 
@@ -140,7 +142,11 @@ def _describe_segment(item: Item, plan: Plan, extract: Extract) -> dict[str, Any
     if item.media_type == "image":
         return about
     times = {"start_seconds": round(extract.start_time, 3), "end_seconds": round(extract.end_time, 3)}
-    return {**about, "segment": extract.ordinal + 1, "segments": len(plan.spans), **times}
+    about |= {"segment": extract.ordinal + 1, "segments": len(plan.spans), **times}
+    said = item.transcript and cues_within(item.transcript.cues, extract.start_time, extract.end_time)
+    return (
+        {**about, "transcript": "\n".join(cue.text for cue in said)[:_LONGEST_TRANSCRIPT]} if said else about
+    )
 
 
 def _spread_frames(frames: Sequence[Any], most: int) -> list[Any]:

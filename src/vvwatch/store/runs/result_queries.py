@@ -13,7 +13,8 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import columns, models_of
 from vvwatch.store.models.runs import LlmCall, Run, RunItem, RunItemWithMedia, SegmentResult, SegmentRetry
 from vvwatch.store.runs import run_queries
-from vvwatch.store.schema import llm_calls, run_items, segment_results
+from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said, load_said
+from vvwatch.store.schema import llm_calls, run_items, segment_results, transcripts
 
 _ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
 
@@ -27,10 +28,11 @@ class ResultPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An item and one of its segments, or None for the item as a whole."""
+    """An item and one of its segments, or None for the item as a whole; with a segment, what is said in the item."""
 
     item: RunItemWithMedia
     segment: SegmentResult | None
+    said: Said = NOTHING_KNOWN
 
     @property
     def place(self) -> ResultPosition:
@@ -62,7 +64,11 @@ def list_segments(
     items = {
         item.id: item for item in _list_items(tx, [run_items.c.id.in_({row.run_item_id for row in rows})])
     }
-    return Results(run, [Result(items[row.run_item_id], row) for row in rows])
+    said = load_said(tx, list(items))
+    return Results(
+        run,
+        [Result(items[row.run_item_id], row, said.get(row.run_item_id, NOTHING_KNOWN)) for row in rows],
+    )
 
 
 def list_videos(
@@ -97,6 +103,7 @@ class FailedItem:
 
     item: RunItem
     segments: Sequence[SegmentResult]
+    transcription_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,8 @@ class Failures:
     """Some items of a run with failures, and counts over all of them.
 
     `whole_count` counts items that failed as a whole or lack the video-level result. An item all of whose segments
-    failed counts by its segments.
+    failed counts by its segments. `untranscribed` counts all items of the run without the transcript that they should
+    have.
     """
 
     run: Run
@@ -112,6 +120,7 @@ class Failures:
     item_count: int
     segment_count: int
     whole_count: int
+    untranscribed: int
 
 
 def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
@@ -134,7 +143,19 @@ def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     )
     rows = models_of(RunItem, tx.all(some))
     found = _failed_segments(tx, [row.id for row in rows])
-    return Failures(run, [FailedItem(row, found.get(row.id, ())) for row in rows], *map(int, counts))
+    errors = _transcription_errors(tx, [row.id for row in rows])
+    items = [FailedItem(row, found.get(row.id, ()), errors.get(row.id)) for row in rows]
+    untranscribed = run_queries.get_view(tx, run_id).tally.untranscribed
+    some_items, some_segments, wholes = map(int, counts)
+    return Failures(run, items, some_items, some_segments, wholes, untranscribed)
+
+
+def _transcription_errors(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, str]:
+    table = transcripts.c
+    wanted = table.run_item_id.in_(item_ids), table.error.is_not(None)
+    return {
+        row.run_item_id: row.error for row in tx.all(sa.select(table.run_item_id, table.error).where(*wanted))
+    }
 
 
 def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[SegmentResult]]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.budgets import run_scope
 from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
-from vvwatch.core.tallies import WHOLE_FAILED
+from vvwatch.core.tallies import TRANSCRIBED, UNTRANSCRIBED, WHOLE_FAILED
 from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
@@ -19,6 +19,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import spending
+from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said, load_said
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
 
 _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
@@ -28,12 +29,15 @@ _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, Ite
 class RunTally:
     """Item counts of a run by media type and status, and their total duration in seconds.
 
-    `whole_failed` counts the partial items without a video-level result.
+    `whole_failed` counts the partial items without a video-level result, `transcribed` the items with a transcript,
+    and `untranscribed` those that should have one.
     """
 
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
     whole_failed: int = 0
+    transcribed: int = 0
+    untranscribed: int = 0
 
     def call_off(self) -> None:
         """Count pending items as cancelled: rows of an aborted run are updated later, in batches."""
@@ -52,11 +56,12 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One media item of a run, with its run and some of its segment results in order."""
+    """One media item of a run, with its run and some of its segment results in order, and what is said in it."""
 
     run: Run
     item: RunItemWithMedia
     segments: Sequence[SegmentResult]
+    said: Said = NOTHING_KNOWN
 
 
 def get(tx: Tx, run_id: str) -> Run:
@@ -116,6 +121,8 @@ def _to_tally(tally: Mapping[str, Mapping[str, Any]]) -> RunTally:
         found.items[media_type, ItemStatus.PENDING] = counts["total"] - sum(ends.values())
         found.seconds += counts["seconds"]
         found.whole_failed += counts.get(WHOLE_FAILED, 0)
+        found.transcribed += counts.get(TRANSCRIBED, 0)
+        found.untranscribed += counts.get(UNTRANSCRIBED, 0)
     return found
 
 
@@ -169,4 +176,5 @@ def list_item_segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, l
     table = segment_results
     following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal
     rows = tx.all(sa.select(table).where(*following).order_by(table.c.ordinal).limit(limit))
-    return ItemView(found.run, found.item, models_of(SegmentResult, rows))
+    said = load_said(tx, [found.item.id]).get(found.item.id, NOTHING_KNOWN)
+    return ItemView(found.run, found.item, models_of(SegmentResult, rows), said)

@@ -26,7 +26,7 @@ from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.imports import ImportJob, Media
 from vvwatch.store.models.runs import Run, RunItem
-from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
+from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, transcripts
 from vvwatch.store.runs.batches import (
     MEDIA_STATUS,
     TOTAL,
@@ -305,7 +305,8 @@ def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
     if item is None:
         return None
     row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
-    run = _count_item(tx, lock_run(tx, item.run_id), row, ItemStatus.CANCELLED, found)
+    more = transcripts.count_transcription(tx, item.id)
+    run = _count_item(tx, lock_run(tx, item.run_id), row, ItemStatus.CANCELLED, found, **more)
     restore_media_status(tx, [item.media_id])
     end = end_if_done(tx, run)
     if end is None:
@@ -339,6 +340,7 @@ def _end_item(
     check_transition(ItemStatus.PROCESSING, status)
     row = model_of(Media, tx.execute(sa.select(media).where(media.c.id == item.media_id)).one())
     more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
+    more |= transcripts.count_transcription(tx, item.id)
     run = _count_item(tx, lock_run(tx, item.run_id), row, status, found, **more)
     event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
     media_items.set_media_status(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)

@@ -24,8 +24,10 @@ from vvwatch.core.identities import segment_id
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.core.transcripts import TranscriptSource
 from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
+from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said
 
 SCHEMA_ID: Final = "vvwatch-export/1"
 MANIFEST_SCHEMA_ID: Final = "vvwatch-manifest/1"
@@ -117,11 +119,13 @@ def _prompt_document(prompt: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def media_document(run: Run, item: RunItemWithMedia, segments: Iterable[SegmentResult]) -> dict[str, Any]:
-    """Return one element of `media`: the results of `run` for one item."""
+def media_document(
+    run: Run, item: RunItemWithMedia, segments: Iterable[SegmentResult], said: Said = NOTHING_KNOWN
+) -> dict[str, Any]:
+    """Return one element of `media`: the results of `run` for one item, in which this is `said`."""
     return {
         "video": video_document(item),
-        "segments": [segment_document(run, item, segment) for segment in segments],
+        "segments": [segment_document(run, item, segment, said) for segment in segments],
         "video_result": video_result_document(run, item),
     }
 
@@ -145,7 +149,9 @@ def video_document(item: RunItemWithMedia) -> dict[str, Any]:
     }
 
 
-def segment_document(run: Run, item: RunItemWithMedia, segment: SegmentResult) -> dict[str, Any]:
+def segment_document(
+    run: Run, item: RunItemWithMedia, segment: SegmentResult, said: Said = NOTHING_KNOWN
+) -> dict[str, Any]:
     """Return the v2 API's SegmentRunResult: the results of `run` for one segment, in seconds from the start."""
     identity = segment_id(item.id, segment.ordinal)
     return {
@@ -160,7 +166,8 @@ def segment_document(run: Run, item: RunItemWithMedia, segment: SegmentResult) -
         "processing_warning": segment.warning,
         "field_extraction_succeeded": segment.error is None,
         "field_extraction_error": segment.error,
-        **explain_undone(run.not_done),
+        **explain_undone(run.not_done, said.outcome),
+        "transcript": said.between(segment.start_time, segment.end_time),
     }
 
 
@@ -249,6 +256,7 @@ def json_schema() -> dict[str, Any]:
             "media": _media_schema(),
             "video": _video_schema(),
             "segment": _segment_schema(),
+            "transcript": _transcript_schema(),
             "video_result": _video_result_schema(),
         },
     }
@@ -359,6 +367,19 @@ def _segment_schema() -> dict[str, Any]:
             "transcription_error": _TEXT_OR_NULL,
             "image_embedding_succeeded": _FLAG_OR_NULL,
             "image_embedding_error": _TEXT_OR_NULL,
+            "transcript": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/transcript"}]},
+        }
+    )
+
+
+def _transcript_schema() -> dict[str, Any]:
+    word = _closed_object({"text": _TEXT, "start_time": _SECONDS, "end_time": _SECONDS})
+    return _closed_object(
+        {
+            "text": _TEXT,
+            "language": _TEXT_OR_NULL,
+            "source": _one_of(TranscriptSource),
+            "words": {"type": "array", "items": word},
         }
     )
 

@@ -23,6 +23,8 @@ from vvwatch.store.delivery.exports import ExportWork
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
+from vvwatch.store.runs import transcripts
+from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline import artifact
@@ -243,7 +245,7 @@ async def _read_object(storage: Storage, key: str) -> bytes | None:
         return None
 
 
-_Item = tuple[RunItemWithMedia, Sequence[SegmentResult]]
+_Item = tuple[RunItemWithMedia, Sequence[SegmentResult], Said]
 
 
 def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
@@ -254,13 +256,14 @@ def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
         segments += row.segment_count
         if page and segments > _SEGMENTS_PER_PAGE:
             break
-        page.append((row, exports.list_segments(tx, row.id)))
+        said = transcripts.load_said(tx, [row.id]).get(row.id, NOTHING_KNOWN)
+        page.append((row, exports.list_segments(tx, row.id), said))
     return page
 
 
 def _add_page(document: Document, run: ExportedRun, page: Sequence[_Item]) -> None:
-    for row, segments in page:
-        document.add(artifact.media_document(run, row, segments))
+    for row, segments, said in page:
+        document.add(artifact.media_document(run, row, segments, said))
 
 
 def _remove_files(paths: Sequence[Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
@@ -24,6 +24,7 @@ from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
+from vvwatch.workflow.pipeline.transcripts import SharedOpening, Transcriber
 from vvwatch.workflow.pipeline.writes import write_until_committed
 
 _SETTINGS = tuple(field.name for field in fields(RunSettings))
@@ -39,12 +40,14 @@ class Runs:
         reading: Reading,
         budgets: Budgets = NO_BUDGETS,
         pauses: Pauses | None = None,
+        transcriber: Transcriber | None = None,
     ) -> None:
         self._database = database
         self._ledger = CallLedger(database, telemetry, budgets)
         self._pauses = pauses or Pauses(database, telemetry, {})
         self._telemetry = telemetry
         self._reading = reading
+        self._transcriber = transcriber or Transcriber(database)
 
     async def course(self, job: Job) -> None:
         """Take the run's next step: add media or cancel items."""
@@ -144,7 +147,12 @@ class Runs:
         storage = await self._reading.storage(work.connector)
         item = self._build_item(storage, job, work, retry)
         processor.check_prompt(item.prompt)
-        return await processor.process(item)
+        if processor.info.transcribes or not item.settings.enable_transcription or item.media_type == "image":
+            return await processor.process(item)
+        async with SharedOpening(item.open) as opening:
+            lent = replace(item, open=opening.lend)
+            said = await self._transcriber.transcribe(_to_owner(job, work, retry), lent, storage)
+            return await processor.process(replace(item, open=opening.open, transcript=said))
 
     def _build_item(self, storage: Storage, job: Job, work: ItemWork, retry: SegmentRetry | None) -> Item:
         owner = _to_owner(job, work, retry)
