@@ -33,7 +33,7 @@ class Rates:
 class ProcessorInfo:
     """The static facts of a processor: its name, type and models.
 
-    `models` are globs over model names. `transcribes`: it transcribes by itself, so the daemon does not.
+    `models` are globs over model names. `transcribes`: it transcribes, so the daemon does not.
     `embeds_images`: it supports `enable_image_embedding`.
     """
 

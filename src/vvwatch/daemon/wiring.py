@@ -20,11 +20,11 @@ from vvwatch.daemon.limiting import Limiters, compute_fingerprints
 from vvwatch.daemon.serving import Connections
 from vvwatch.daemon.state_dir import prepare_state_dir
 from vvwatch.daemon.storages import Storages, open_queue
+from vvwatch.daemon.transcribing import build_transcriber
 from vvwatch.descriptors import file_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source
 from vvwatch.ports.processing import Processor
-from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
@@ -51,7 +51,6 @@ from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
-from vvwatch.workflow.pipeline.transcripts import EmbeddedCaptions, Transcriber
 from vvwatch.workflow.pipeline.uploads import Uploads
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
 from vvwatch.workflow.watching.one_time import OneTimeImports
@@ -220,7 +219,6 @@ def build_components(
     bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
     reading = Reading(clock, storages.for_work, technical, processors, attempts, sample, *bounds, names=names)
-    transcriber = Transcriber(database, (EmbeddedCaptions(Cutter(limits=resources.limits, work_dir=spool)),))
     watcher = _build_watcher(config, base, reading, sample)
     queues = partial(open_queue, storages)
     return Components(
@@ -240,7 +238,9 @@ def build_components(
         one_time=OneTimeImports(database, clock, telemetry, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
-        runs=Runs(database, telemetry, reading, _budgets(config), pauses, transcriber),
+        runs=Runs(
+            database, telemetry, reading, _budgets(config), pauses, build_transcriber(database, resources)
+        ),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
         deliveries=Deliveries(database, clock, telemetry, sender, box, _delivery_policy(config), sample),
         subscriptions=_build_subscriptions(config, watcher, queues, base, sample),

@@ -171,6 +171,12 @@ VALUES: Final[Mapping[str, Any]] = {
     "plan_id": "self_hosted",
     "probe": {"format": "mov,mp4", "width": 1920, "height": 1080, "duration_seconds": 4.0},
     "processed": True,
+    "transcript": {
+        "text": "Good evening.",
+        "language": "en",
+        "source": "embedded",
+        "words": [{"text": "Good", "start_time": 1.5, "end_time": 1.9}],
+    },
     "enable_image_embedding": True,
     "enable_transcription": True,
     "enabled": True,

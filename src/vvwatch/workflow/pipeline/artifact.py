@@ -374,14 +374,9 @@ def _segment_schema() -> dict[str, Any]:
 
 def _transcript_schema() -> dict[str, Any]:
     word = _closed_object({"text": _TEXT, "start_time": _SECONDS, "end_time": _SECONDS})
-    return _closed_object(
-        {
-            "text": _TEXT,
-            "language": _TEXT_OR_NULL,
-            "source": _one_of(TranscriptSource),
-            "words": {"type": "array", "items": word},
-        }
-    )
+    words = {"type": "array", "items": word}
+    source = _one_of(TranscriptSource)
+    return _closed_object({"text": _TEXT, "language": _TEXT_OR_NULL, "source": source, "words": words})
 
 
 def _video_result_schema() -> dict[str, Any]:
