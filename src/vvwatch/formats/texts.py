@@ -27,6 +27,11 @@ def first_line(text: str) -> str:
     return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1].rstrip() + "…"
 
 
+def one_line(text: str) -> str:
+    """Return all of `text`, such as the name of a file, in one line without control characters."""
+    return " ".join(clean_lines(text))
+
+
 def clean_lines(text: str, longest: int = _LONGEST_CUE) -> list[str]:
     """Return the lines of `text` that have something on them, without control characters, `longest` in all."""
     if text.isprintable() and len(text) <= longest:
