@@ -244,6 +244,7 @@ def test_the_jobs_of_the_makefile_are_documented() -> None:
         "bench/soak.py --minutes 0.2 --kill-every 6",
         "bench/webhooks.py --deliveries 20 --dead 20 --seconds 10",
         "bench/processor.py {clip}",
+        "bench/pictures.py {clip}",
         "bench/processors.py extraction --clip {clip}",
         "bench/processors.py command",
     ],

@@ -31,6 +31,7 @@ def check(daemon: Daemon, names: set[str], receiver: Receiver) -> None:
     assert Counter(key for (key,) in daemon.rows("select key from media")) == Counter(names)
     check_counts(daemon)
     check_exports(daemon, names)
+    check_pictures(daemon)
     check_events(daemon, receiver)
 
 
@@ -59,6 +60,20 @@ def check_exports(daemon: Daemon, names: set[str]) -> None:
         assert told["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     exported = [item["video"]["title"] for file in files for item in json.loads(file.read_bytes())["media"]]
     assert Counter(exported) == Counter(names)
+
+
+def check_pictures(daemon: Daemon) -> None:
+    """Every item has its pictures, in a file of its own; without replicas nothing else lies beside them."""
+    found = daemon.rows("select run_item_id, contents, size_bytes from pictures")
+    assert sorted(item for item, *_ in found) == sorted(
+        item for (item,) in daemon.rows("select id from run_items")
+    )
+    if daemon.replicated:
+        return
+    folder = daemon.state / "pictures"
+    sizes = {json.loads(contents)["file"]: size_bytes for _, contents, size_bytes in found}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).as_posix(): path.stat().st_size for path in files} == sizes
 
 
 def check_events(daemon: Daemon, receiver: Receiver) -> None:

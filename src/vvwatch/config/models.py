@@ -134,6 +134,14 @@ class Processing(Table):
     budget: Budget = Budget()
 
 
+class PictureSettings(Table):
+    """Whether pictures of media are kept, their width, and how many bytes those of one item may have."""
+
+    enabled: bool = True
+    width: int = Field(default=320, ge=64, le=1920)
+    max_bytes: int = Field(default=8 << 20, ge=1 << 18, le=1 << 30)
+
+
 class Imports(Table):
     """How often an object is tried while its store serves others, and when it is retried automatically."""
 
@@ -277,6 +285,7 @@ class Settings(Table):
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)
     processors: dict[str, ProcessorTable] = Field(default_factory=dict)
+    pictures: PictureSettings = PictureSettings()
     imports: Imports = Imports()
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vvwatch.core.pictures import PicturePack
+
 FIXED_SECONDS = 10
 """The default length of a fixed segment."""
 
@@ -84,7 +86,7 @@ class Plan:
 
     `damage` and `warnings` are as in `ProcessingResult`; `probe` is right where the import could only guess. `shots`
     are the moments at which one shot gives way to the next, wherever the spans are cut; `sound_track` is the number
-    of the stream that is heard, None where there is none.
+    of the stream that is heard, None where there is none. `pictures` were kept on the way.
     """
 
     spans: tuple[tuple[float, float], ...]
@@ -93,6 +95,7 @@ class Plan:
     probe: Probe | None = None
     shots: tuple[float, ...] = ()
     sound_track: int | None = None
+    pictures: PicturePack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class ProcessingResult:
     """All of one item's results. `damage` non-empty means: results are partial and the item is not sound.
 
     `probe` is given by a processor that has seen the whole: it is right where the import could only guess.
-    `whole_error` is why nothing is said of the whole, though the prompt asks.
+    `whole_error` is why nothing is said of the whole, though the prompt asks. `pictures` are on this node's disk, and
+    last when the result is stored.
     """
 
     segments: tuple[Segment, ...]
@@ -110,3 +114,4 @@ class ProcessingResult:
     warnings: tuple[str, ...] = field(default=())
     probe: Probe | None = None
     whole_error: str | None = None
+    pictures: PicturePack | None = None

@@ -122,12 +122,14 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
         if await worker.run():
             calendar.run_now("orphaned uploads")
             calendar.run_now("orphaned exports")
+            calendar.run_now("orphaned pictures")
 
     calendar.add("measure", measure, _MEASURE_SECONDS, _MEASURE_SECONDS)
     calendar.add("retention", prune, _PRUNE_SECONDS, random.uniform(*_FIRST_PRUNE_SECONDS))  # noqa: S311  # no secret
     calendar.add("deletions", delete, _DELETE_SECONDS, 0)
     calendar.add("orphaned uploads", components.uploads.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned exports", components.exports.remove_orphans, _ORPHANS_SECONDS, 0)
+    calendar.add("orphaned pictures", components.pictures.remove_orphans, _ORPHANS_SECONDS, 0)
     return calendar
 
 

@@ -17,6 +17,7 @@ from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
 from vvwatch.daemon.limiting import Limiters, compute_fingerprints
+from vvwatch.daemon.parts import build_files, open_senders
 from vvwatch.daemon.serving import Connections
 from vvwatch.daemon.state_dir import prepare_state_dir
 from vvwatch.daemon.storages import Storages, open_queue
@@ -30,10 +31,8 @@ from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.providers.local.filesystems import place_of
 from vvwatch.providers.local.source import FolderSource
-from vvwatch.providers.local.uploads import UploadsFolder
 from vvwatch.providers.spool import Spool
 from vvwatch.senders.downloads import Downloads
-from vvwatch.senders.guard import Guard
 from vvwatch.senders.http import HttpSender
 from vvwatch.store.admin.secret_keys import find_keys
 from vvwatch.store.db.database import Database, JobSink
@@ -49,6 +48,7 @@ from vvwatch.workflow.pipeline.exports import Exports
 from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.pauses import Pauses
+from vvwatch.workflow.pipeline.pictures import Pictures
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
 from vvwatch.workflow.pipeline.uploads import Uploads
@@ -68,7 +68,6 @@ _FAILING_SLOTS = 1
 _EXPORT_SLOTS = 2
 _DELIVERY_SLOTS = 64
 _SAFETY_SCAN_SECONDS = 300.0
-_DOWNLOAD_SECONDS = 30.0
 
 
 @dataclass
@@ -100,6 +99,7 @@ class Components:
     troubles: ImportRetries
     runs: Runs
     exports: Exports
+    pictures: Pictures
     deliveries: Deliveries
     subscriptions: Subscriptions
     storages: Storages
@@ -126,6 +126,7 @@ class Components:
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700, exist_ok=True)
         self.exports.prepare()
+        self.pictures.prepare()
         self.uploads.folder.prepare()
 
     async def aclose(self) -> None:
@@ -206,15 +207,14 @@ def build_components(
     _make_state_dir(config.state_dir, telemetry)
     clock, database, engine = _open_store(config, clock, telemetry)
     names, database.tell = config.processor_names, partial(report_database, telemetry)
-    live, spool = Live(config), config.state_dir / "spool"
-    box = find_keys(config.state_dir, environ).box()
+    live, spool, box = Live(config), config.state_dir / "spool", find_keys(config.state_dir, environ).box()
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
-    sender, downloads = _open_senders(config)
-    uploads = _build_uploads(config, database, clock)
+    sender, downloads = open_senders(config)
     base = database, clock, telemetry
-    pauses, limiters = _build_limiters(config, box, base)
+    uploads, pictures = build_files(config, base)
+    pauses, limiters, budgets = _build_limiters(config, box, base)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
-    processors = open_processors(config, resources)
+    processors, speech = open_processors(config, resources), build_transcriber(database, resources)
     database.processors, sample, attempts = names, random.random, config.processing.attempts
     bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
@@ -238,9 +238,8 @@ def build_components(
         one_time=OneTimeImports(database, clock, telemetry, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
-        runs=Runs(
-            database, telemetry, reading, _budgets(config), pauses, build_transcriber(database, resources)
-        ),
+        runs=Runs(database, telemetry, reading, budgets, pauses, speech, pictures),
+        pictures=pictures,
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
         deliveries=Deliveries(database, clock, telemetry, sender, box, _delivery_policy(config), sample),
         subscriptions=_build_subscriptions(config, watcher, queues, base, sample),
@@ -251,16 +250,6 @@ def build_components(
         refused=RefusedRequests(database, clock, telemetry),
         queues=queues,
         spool=spool,
-    )
-
-
-def _open_senders(config: Config) -> tuple[HttpSender, Downloads]:
-    """Return the clients for hosts that users name, each with its own policy."""
-    hooks, attachments = Guard(config.webhooks.policy), Guard(config.attachments.policy, "attachments")
-    ca_file = config.webhooks.ca_file
-    return (
-        HttpSender(hooks, config.webhooks.timeout_seconds, ca_file),
-        Downloads(attachments, config.api.max_upload_bytes, _DOWNLOAD_SECONDS, ca_file),
     )
 
 
@@ -285,22 +274,13 @@ def connection_limits(config: Config) -> ConnectionLimits:
     return ConnectionLimits(total, config.api.max_connections_per_address)
 
 
-def _budgets(config: Config) -> Budgets:
-    return budgets_of(config.processing.budget, config.processors)
-
-
 def _build_limiters(
     config: Config, box: SecretBox, base: tuple[Database, Clock, Telemetry]
-) -> tuple[Pauses, Limiters]:
+) -> tuple[Pauses, Limiters, Budgets]:
     database, _, telemetry = base
     pauses = Pauses(database, telemetry, compute_fingerprints(config, box))
-    return pauses, Limiters(*base, pauses, config.node.name if config.replicated else "")
-
-
-def _build_uploads(config: Config, database: Database, clock: Clock) -> Uploads:
-    node = config.node.name if config.replicated else ""
-    folder = UploadsFolder(config.state_dir / "uploads", config.api.uploads_bytes)
-    return Uploads(database, clock, folder, node)
+    limiters = Limiters(*base, pauses, config.node.name if config.replicated else "")
+    return pauses, limiters, budgets_of(config.processing.budget, config.processors)
 
 
 def _build_subscriptions(

@@ -7,14 +7,15 @@ finds its earlier results there and does only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from vvwatch.core.limits import Ask, Lease
 from vvwatch.core.media import Plan, Probe, ProcessingResult, RunSettings, Segment
 from vvwatch.core.money import CallStatus, Forecast, Usage, Workload
+from vvwatch.core.pictures import PictureContents, PicturePack
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.core.transcripts import Transcript
 from vvwatch.errors import ProcessorError, ProcessorPaused
@@ -173,6 +174,27 @@ class Quota(Protocol):
         ...
 
 
+class PictureDraft(Protocol):
+    """A file for the pictures of one item: the pack, written by the process that decodes.
+
+    `fd` reads and writes it. Pictures have at most `width` columns, and the pack `most_bytes`.
+    """
+
+    fd: int
+    width: int
+    most_bytes: int
+
+    async def keep(self, contents: PictureContents) -> PicturePack | None:
+        """Make the pack durable, with these contents; None if the disk refuses. Unless kept, it vanishes."""
+        ...
+
+
+@asynccontextmanager
+async def draft_nothing() -> AsyncIterator[PictureDraft | None]:
+    """Yield no file: no pictures are wanted."""
+    yield None
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One media item to process.
@@ -180,7 +202,8 @@ class Item:
     `generation` is empty for the first processing in a run, and names the retry in a retry. `only`: in the retry of
     one segment, its ordinal; all other results stay. `open` opens a read-only descriptor over the item's bytes (it
     may download to the spool first: open only when needed). `duration_seconds` and `probe` come from the import.
-    `progress` takes a fraction of 1. `transcript` is what is said in it, None where nobody knows.
+    `progress` takes a fraction of 1. `transcript` is what is said in it, None where nobody knows. `draft_pictures`
+    opens a file for pictures, if there are to be any.
     """
 
     run_id: str
@@ -201,6 +224,7 @@ class Item:
     open: Callable[[], AbstractAsyncContextManager[int]]
     progress: Callable[[float], None]
     transcript: Transcript | None = None
+    draft_pictures: Callable[[], AbstractAsyncContextManager[PictureDraft | None]] = draft_nothing
 
 
 class CaptionReader(Protocol):

@@ -76,12 +76,13 @@ async def process_by_segments(
         warnings=(*plan.warnings, *whole.warnings),
         probe=plan.probe,
         whole_error=whole.error,
+        pictures=plan.pictures,
     )
 
 
 async def _load_or_make_plan(item: Item, cutter: Cutter) -> Plan:
-    async with item.open() as fd:
-        plan = await cutter.plan(fd, item.settings, lambda _: item.progress(0.0))
+    async with item.open() as fd, item.draft_pictures() as draft:
+        plan = await cutter.plan(fd, item.settings, lambda _: item.progress(0.0), draft)
     await item.journal.keep_plan(plan)
     return plan
 

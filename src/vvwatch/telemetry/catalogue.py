@@ -342,6 +342,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "The budget of a run is used up; its items wait until it is raised (processor, run, error).",
         count("processor_pauses_total", "processor", reason="budget_reached"),
     ),
+    "pictures.skipped": once(
+        warning("An item gets no pictures: the disk has no room for them, or refuses (error).")
+    ),
     # exports
     "export.started": info("An export is being written (export, run)."),
     "export.finished": info(

@@ -112,9 +112,15 @@ class Answer:
 
 
 async def ask_child(
-    task: Mapping[str, Any], fd: int, progress: Progress, *, limits: Limits, work_dir: Path
+    task: Mapping[str, Any],
+    fd: int,
+    progress: Progress,
+    *,
+    limits: Limits,
+    work_dir: Path,
+    output_fd: int | None = None,
 ) -> Answer:
-    """Return the confined process's answer about the media behind `fd`.
+    """Return the confined process's answer about the media behind `fd`; it may write to `output_fd`.
 
     Raises the error that it reports, and as `check_ending` without an answer.
     """
@@ -124,7 +130,9 @@ async def ask_child(
     def take(line: bytes) -> None:
         answer.take(line, progress)
 
-    ending = await converse(COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir)
+    ending = await converse(
+        COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
+    )
     check_ending(ending, limits, is_answered=answer.said is not None)
     return answer
 

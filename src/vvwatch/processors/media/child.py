@@ -4,7 +4,8 @@ It reads a request as one line of JSON from stdin and writes JSON lines to stdou
 useful, then one of `{"probe": …}`, `{"result": …}`, `{"plan": …}`, `{"captions": …}` and `{"error": {"code", "message",
 "hint"}}`. The long lists of an answer precede it in parts, one a line: `{"items": {"segments": […]}}`. An extraction
 writes an `{"extract": …}` for each segment when its files are written; a byte on stdin reports that one was used.
-Limits are set before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
+Pictures go into an open file that the request names; the answer has their places under `pictures`. Limits are set
+before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
@@ -29,6 +30,8 @@ from vvwatch.errors import MediaError, MediaLimit, StorageUnavailable, VvwatchEr
 from vvwatch.processors import sandbox
 
 if TYPE_CHECKING:
+    from vvwatch.processors.media.candidates import Candidates
+    from vvwatch.processors.media.findings import Survey
     from vvwatch.processors.media.opening import Bounds, Medium
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -37,7 +40,7 @@ _NICENESS: Final = 10
 _FIRST_TO_GO: Final = "1000"
 _OPEN_FILES: Final = 64
 _FILE_BYTES: Final = 1 << 20
-"""Without extraction nothing is written except, the first time in a fresh checkout, our modules' bytecode."""
+"""Without extraction and pictures nothing is written except, in a fresh checkout, our modules' bytecode."""
 
 _REPORT_SECONDS: Final = 0.5
 _ITEMS_IN_LINE: Final = 100
@@ -50,8 +53,8 @@ _LOADED_LATE: Final = ("av.subtitles.stream", "av.subtitles.codeccontext")
 
 _MODULES: Final = {
     "probe": _LOOKING,
-    "plan": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.planning"),
-    "process": (*_LOOKING, f"{_MEDIA}.survey", "vvwatch.processors.technical.report"),
+    "plan": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.packing", f"{_MEDIA}.planning"),
+    "process": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.packing", "vvwatch.processors.technical.report"),
     "extract": (f"{_MEDIA}.complaints", f"{_MEDIA}.extracting"),
     "captions": (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.captions"),
 }
@@ -64,7 +67,11 @@ def main() -> None:
     """Answer the request on stdin; exit normally unless a limit or a crash ends the process."""
     request = json.loads(sys.stdin.buffer.readline())
     _die_with_parent(request["parent"])
-    _set_limits(request["limits"], writes=request["task"] == "extract")
+    writes = request["task"] == "extract"
+    output_bytes = (
+        request["limits"]["file_bytes"] if writes else request.get("output", {}).get("most_bytes", 0)
+    )
+    _set_limits(request["limits"], max(output_bytes, 0 if writes else _FILE_BYTES))
     try:
         _enter_sandbox(request)
         answer = _answer(request)
@@ -122,22 +129,56 @@ def _read_captions(medium: Medium, request: Mapping[str, Any]) -> dict[str, Any]
 def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
     from vvwatch.processors.media import probing, stills  # noqa: PLC0415
 
-    found = stills.survey_picture(medium, bounds) if medium.media_type == "image" else None
+    candidates = _make_candidates(request)
+    found = stills.survey_picture(medium, bounds, candidates) if medium.media_type == "image" else None
     if request["task"] == "probe":
         return {"probe": asdict(probing.probe_medium(medium, bounds, found))}
     from vvwatch.processors.media import survey  # noqa: PLC0415
 
     _allow_cpu(request["limits"], medium.duration_seconds)
-    found = found or survey.survey_medium(medium, bounds, _Progress())
+    found = found or survey.survey_medium(medium, bounds, _Progress(), candidates)
     settings = RunSettings(**request["settings"])
     if request["task"] == "plan":
         from vvwatch.processors.media import planning  # noqa: PLC0415
 
-        return {"plan": _write_lists(asdict(planning.make_plan(medium, found, settings)))}
+        plan = planning.make_plan(medium, found, settings)
+        packed = _pack_pictures(request, candidates, plan.spans, found)
+        return {"plan": _write_lists(asdict(plan)), **packed}
     from vvwatch.processors.technical import report  # noqa: PLC0415
 
     probe = probing.probe_from_survey(medium, found)
-    return {"result": _write_lists(asdict(report.build_result(probe, found, settings, medium.warnings)))}
+    result = report.build_result(probe, found, settings, medium.warnings)
+    spans = [(segment.start_time, segment.end_time) for segment in result.segments]
+    packed = _pack_pictures(request, candidates, spans, found)
+    return {"result": _write_lists(asdict(result)), **packed}
+
+
+def _make_candidates(request: Mapping[str, Any]) -> Candidates | None:
+    if "output" not in request:
+        return None
+    from vvwatch.processors.media import candidates  # noqa: PLC0415
+
+    return candidates.Candidates(request["width"], request["output"]["most_bytes"] // 2)
+
+
+def _pack_pictures(
+    request: Mapping[str, Any],
+    candidates: Candidates | None,
+    spans: Sequence[tuple[float, float]],
+    found: Survey,
+) -> dict[str, Any]:
+    """Write the pictures; an answer without any if there is no room: they never fail an item."""
+    if candidates is None:
+        return {}
+    from vvwatch.processors.media import packing  # noqa: PLC0415
+
+    packer = packing.Packer(request["output"]["fd"], request["output"]["most_bytes"])
+    try:
+        shown = spans if found.pictures is not None else ()  # of a sound, only a cover
+        packed = packer.pack(candidates.kept, shown, found.pictures, found.duration_seconds)
+    except (MemoryError, OSError):
+        packed = None
+    return {} if packed is None else {"pictures": asdict(packed)}
 
 
 def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
@@ -195,13 +236,13 @@ def _die_with_parent(parent: int) -> None:
         os._exit(os.EX_OSERR)
 
 
-def _set_limits(limits: Mapping[str, Any], *, writes: bool) -> None:
+def _set_limits(limits: Mapping[str, Any], file_bytes: int) -> None:
     with suppress(OSError):  # optional: a system call filter may forbid it
         os.nice(_NICENESS)
     with suppress(OSError):  # when memory is short, the kernel kills this process and not the daemon
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     sandbox.lower_limit(resource.RLIMIT_AS, limits["memory_bytes"])
-    sandbox.lower_limit(resource.RLIMIT_FSIZE, limits["file_bytes"] if writes else _FILE_BYTES)
+    sandbox.lower_limit(resource.RLIMIT_FSIZE, file_bytes)
     sandbox.lower_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     sandbox.lower_limit(resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds_max"])
 

@@ -24,8 +24,10 @@ from vvwatch.core.media import Plan, RunSettings
 from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource
 from vvwatch.errors import MediaLimit, ProcessorCrashed
+from vvwatch.ports.processing import PictureDraft
 from vvwatch.processors.media import asking
 from vvwatch.processors.media.isolation import Conversation, Limits, open_conversation
+from vvwatch.processors.media.packs import describe_output, keep_pictures
 
 _PLAN: Final = TypeAdapter(Plan)
 _EXTRACT: Final = TypeAdapter(dict[str, Any])
@@ -148,16 +150,26 @@ class Cutter:
         self._limits = limits
         self._work_dir = work_dir
 
-    async def plan(self, fd: int, settings: RunSettings, progress: Callable[[float], None]) -> Plan:
-        """Return the cuts of the media behind `fd`; damaged media as far as it could be read.
+    async def plan(
+        self,
+        fd: int,
+        settings: RunSettings,
+        progress: Callable[[float], None],
+        draft: PictureDraft | None = None,
+    ) -> Plan:
+        """Return the cuts of the media behind `fd`, and keep pictures in `draft`; damaged media as far as readable.
 
         Raises MediaUnreadable, MediaLimit, ProcessorCrashed, StorageUnavailable, and InvalidInput for settings
         without a length.
         """
         asking.check_settings(settings)
-        task = {"task": "plan", "settings": asdict(settings)}
-        answer = await asking.ask_child(task, fd, progress, limits=self._limits, work_dir=self._work_dir)
-        return asking.read_answer(_read_plan, answer)
+        task = {"task": "plan", "settings": asdict(settings), **describe_output(draft)}
+        output = None if draft is None else draft.fd
+        answer = await asking.ask_child(
+            task, fd, progress, limits=self._limits, work_dir=self._work_dir, output_fd=output
+        )
+        plan = asking.read_answer(_read_plan, answer)
+        return replace(plan, pictures=await keep_pictures(answer, draft))
 
     async def captions(self, fd: int, duration_seconds: float | None) -> Transcript | str:
         """Return what the captions in the media behind `fd` say, or why there are none. Raises as `plan`."""

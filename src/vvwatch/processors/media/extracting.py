@@ -19,11 +19,10 @@ from vvwatch.processors.media.listening import RATE, SoundReader
 from vvwatch.processors.media.mosaics import read_photograph
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, open_media
 from vvwatch.processors.media.picking import PictureReader
-from vvwatch.processors.media.rendering import Turn, encode_jpeg, read_still_turn, read_turn
+from vvwatch.processors.media.rendering import Turn, encode_jpeg, read_ends, read_still_turn, read_turn
 from vvwatch.processors.media.structure import read_heif_picture
 
 _WAV_HEAD_BYTES: Final = 64
-_TAGGED_BYTES: Final = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +116,7 @@ class _PictureWriter:
     def _turn(self, frame: VideoFrame) -> Turn:
         if self._medium.media_type != "image":
             return read_turn(frame)
-        source = self._medium.source
-        ends = source.at(0, _TAGGED_BYTES) + source.at(max(0, source.size - _TAGGED_BYTES), _TAGGED_BYTES)
-        return read_still_turn(frame, ends)
+        return read_still_turn(frame, read_ends(self._medium.source))
 
     def _write_photograph(self, ordinal: int) -> bool:
         found = read_photograph(self._medium, self._bounds)

@@ -202,17 +202,19 @@ async def open_conversation(
     fd: int,
     limits: Limits,
     work_dir: Path,
+    output_fd: int | None = None,
     keeps_stdin: bool = False,
     has_too_much: HasTooMuch | None = None,
 ) -> AsyncIterator[Conversation]:
-    """Run `command` for the life of the block, with `request` on stdin and the descriptor `fd` inherited.
+    """Run `command` for the life of the block, with `request` on stdin and the descriptors inherited.
 
     The process has its own session, an empty environment, and a private working directory below `work_dir`, which is
     removed afterwards. However the block ends, the process and its group are gone. `keeps_stdin` keeps it open for
     more input. `has_too_much` is called at intervals. Raises what the block raises, and MachineShortage when the
     process cannot be started.
     """
-    async with private_folder(work_dir) as folder, _start_child(command, folder, fd, limits) as process:
+    fds = (fd,) if output_fd is None else (fd, output_fd)
+    async with private_folder(work_dir) as folder, _start_child(command, folder, fds, limits) as process:
         talk = Conversation(process, folder, limits)
         try:
             async with anyio.create_task_group() as tasks:
@@ -235,9 +237,12 @@ async def converse(
     fd: int,
     limits: Limits,
     work_dir: Path,
+    output_fd: int | None = None,
 ) -> Ending:
     """Run `command` in a conversation of one request; pass each line that it writes to `on_line`."""
-    async with open_conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
+    async with open_conversation(
+        command, request, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
+    ) as talk:
         async for line in talk.lines():
             on_line(line)
         return await talk.end()
@@ -245,10 +250,10 @@ async def converse(
 
 @asynccontextmanager
 async def _start_child(
-    command: Sequence[str], folder: Path, fd: int, limits: Limits
+    command: Sequence[str], folder: Path, fds: Sequence[int], limits: Limits
 ) -> AsyncIterator[Process]:
     async with AsyncExitStack() as stack:
-        process = run_process(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=(fd,))
+        process = run_process(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=fds)
         try:
             started = await stack.enter_async_context(process)
         except OSError as error:

@@ -11,7 +11,9 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from vvwatch.processors.media.graphs import forget_colours
+from vvwatch.processors.media.structure import ByteSource
 
+_TAGGED_BYTES: Final = 128 << 10
 _TALLEST: Final = 2
 """The height limit as a multiple of the width: portrait pictures fit, taller ones shrink."""
 
@@ -71,6 +73,11 @@ def read_turn(frame: VideoFrame) -> Turn:
     return Turn(False, -frame.rotation % 360 // 90 * 90)
 
 
+def read_ends(source: ByteSource) -> bytes:
+    """Return the parts of a picture's file that may hold its tag."""
+    return source.at(0, _TAGGED_BYTES) + source.at(max(0, source.size - _TAGGED_BYTES), _TAGGED_BYTES)
+
+
 def read_still_turn(frame: VideoFrame, ends: bytes) -> Turn:
     """Return the turn of a possibly mirrored picture, by the tag in one of the `ends` of its file."""
     turn = read_turn(frame)
@@ -92,7 +99,11 @@ def fit_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: 
 
 def encode_jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
     """Return `frame` as displayed, as a JPEG file; equal frames give equal files."""
-    drawn = _draw(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width))
+    return code_jpeg(_draw(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width)))
+
+
+def code_jpeg(drawn: VideoFrame) -> bytes:
+    """Return a picture of the format yuvj420p as a JPEG file."""
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)

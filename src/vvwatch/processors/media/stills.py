@@ -9,11 +9,20 @@ from typing import Any, Final
 from av.packet import Packet
 from av.stream import Stream
 
+from vvwatch.errors import MediaError
+from vvwatch.processors.media.candidates import Candidates
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.measurements import Pictures
-from vvwatch.processors.media.mosaics import merge_tiles, visible_parts
-from vvwatch.processors.media.opening import Bounds, Medium, is_decodable, picture_failure
+from vvwatch.processors.media.mosaics import merge_tiles, read_photograph, visible_parts
+from vvwatch.processors.media.opening import (
+    DECODER_FAILURES,
+    Bounds,
+    Medium,
+    is_decodable,
+    picture_failure,
+)
 from vvwatch.processors.media.reading import Reader
+from vvwatch.processors.media.rendering import read_ends, read_still_turn
 from vvwatch.processors.media.structure import read_heif_picture
 from vvwatch.processors.media.tracks import PictureTrack
 
@@ -22,13 +31,15 @@ _LATER_PIXELS: Final = 20_000_000
 """How many pixels of an animation are decoded after its first picture, only to find damage."""
 
 
-def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
-    """Decode a picture and all its tiles; of an animation, measure the first picture.
+def survey_picture(medium: Medium, bounds: Bounds, candidates: Candidates | None = None) -> Survey:
+    """Decode a picture and all its tiles; of an animation, measure the first picture. `candidates` take the whole.
 
     Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels, StorageUnavailable when
     the file cannot be read.
     """
     tracks = _make_tracks(medium, bounds)
+    if candidates is not None:
+        _show_to(candidates, medium, tracks)
     waiting = set(tracks)
     packets = iter(Reader(medium, bounds, lambda _: None))
     for packet in packets:
@@ -41,6 +52,9 @@ def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
         track.finish()
     if waiting or any(track.failed or track.damaged for track in tracks.values()):
         raise picture_failure(medium)
+    if candidates is not None:
+        _take_photograph(candidates, medium, bounds)
+        candidates.stop()
     damage = (*medium.damage, *_find_later_damage(medium, packets, tracks))
     main = tracks[medium.pictures.index] if medium.pictures else next(iter(tracks.values()))
     return Survey(
@@ -51,6 +65,27 @@ def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
         (f"the picture could not be measured: {main.unmeasured}",) if main.unmeasured else (),
         _find_rotation(medium, main),
     )
+
+
+def _show_to(candidates: Candidates, medium: Medium, tracks: Mapping[int, PictureTrack]) -> None:
+    """Let them take the main picture when it is decoded, turned as its file says; a HEIF file states that elsewhere."""
+    if medium.pictures is None or read_heif_picture(medium.source) is not None:
+        return
+    ends = read_ends(medium.source)
+    candidates.turn = lambda frame: read_still_turn(frame, ends)
+    tracks[medium.pictures.index].candidates = candidates
+
+
+def _take_photograph(candidates: Candidates, medium: Medium, bounds: Bounds) -> None:
+    """Let them take the picture of a HEIF file, which may consist of tiles."""
+    try:
+        found = read_photograph(medium, bounds)
+    except (MemoryError, MediaError, *DECODER_FAILURES):
+        found = None
+    if found is not None:
+        frame, turn = found
+        candidates.turn = lambda _: turn
+        candidates.offer(0.0, frame)
 
 
 def _find_later_damage(

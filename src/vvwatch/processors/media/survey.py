@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from av.packet import Packet
+
 from vvwatch.errors import MediaUnreadable
+from vvwatch.processors.media.candidates import Candidates, take_cover
 from vvwatch.processors.media.extents import COVERS
 from vvwatch.processors.media.findings import Survey, describe_track, find_damage, find_warnings
 from vvwatch.processors.media.holes import OggPages, read_ogg_pages
@@ -24,10 +27,13 @@ _SILENT_PEAK: Final = 0.001
 _MEASURED_SOUNDS: Final = 8
 
 
-def survey_medium(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
+def survey_medium(
+    medium: Medium, bounds: Bounds, report: Callable[[float], None], candidates: Candidates | None = None
+) -> Survey:
     """Decode the whole of a video or sound; call `report` with the fraction done after each packet.
 
-    Decodes only a part of the pictures that no other needs, and of further video tracks only key frames. Raises
+    Decodes only a part of the pictures that no other needs, and of further video tracks only key frames; `candidates`
+    take some of the main pictures, of a sound file its cover. Raises
     MediaUnreadable when nothing could be decoded, MediaLimit beyond `bounds`, StorageUnavailable when the file cannot
     be read.
     """
@@ -35,7 +41,7 @@ def survey_medium(medium: Medium, bounds: Bounds, report: Callable[[float], None
         medium.container.format.name != "matroska,webm"
     ):  # whose duration is that of a subtitle if there is no other
         check_seconds(medium.duration_seconds or 0, bounds)
-    tracks = _make_tracks(medium, bounds)
+    tracks = _make_tracks(medium, bounds, candidates)
     reader = Reader(medium, bounds, report)
     for packet in reader:
         # The empty packets that drain the decoders at the end all have `stream_index` 0.
@@ -44,18 +50,27 @@ def survey_medium(medium: Medium, bounds: Bounds, report: Callable[[float], None
             if reader.at_joint:
                 track.forgive()
             track.feed(packet)
+        elif candidates is not None and _is_cover(medium, packet):
+            take_cover(candidates, packet, bounds)
     for track in tracks.values():
         track.finish()
     return _build_survey(medium, reader, tracks, bounds, report)
 
 
-def _make_tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
+def _is_cover(medium: Medium, packet: Packet[Any]) -> bool:
+    stream = packet.stream
+    is_covering = medium.pictures is None and stream.type == "video" and bool(packet.size)
+    return is_covering and bool(stream.disposition & COVERS) and is_decodable(stream)
+
+
+def _make_tracks(medium: Medium, bounds: Bounds, candidates: Candidates | None) -> dict[int, Track]:
     tracks: dict[int, Track] = {}
     for pictures in _moving_streams(medium):
         is_main = pictures is medium.pictures
         track = PictureTrack(pictures, medium.origin_seconds, bounds, measured=is_main)
         if is_main:
             track.skim()
+            track.candidates = candidates
         else:
             track.glance()
         tracks[pictures.index] = track

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vvwatch.core.segments import Boundary, Silence
+from vvwatch.processors.media.candidates import Candidates
 from vvwatch.processors.media.complaints import COMPLAINTS
 from vvwatch.processors.media.extents import is_head
 from vvwatch.processors.media.graphs import (
@@ -211,7 +212,8 @@ class Track:
 class PictureTrack(Track):
     """The pictures of a video, or a picture: differences between successive ones, and samples of their colours.
 
-    `rotation_degrees` is the clockwise turn of the pictures for display; None before the first one.
+    `rotation_degrees` is the clockwise turn of the pictures for display; None before the first one. `candidates` take
+    some of the pictures.
     """
 
     kind = "picture"
@@ -234,6 +236,7 @@ class PictureTrack(Track):
         self._next_sample = 0.0
         self._past: deque[tuple[float, Sequence[int]]] = deque()
         self.rotation_degrees: int | None = None
+        self.candidates: Candidates | None = None
         self.series = Pictures()
 
     def skim(self) -> None:
@@ -273,6 +276,13 @@ class PictureTrack(Track):
         if self.rotation_degrees is None:
             check_pixels(frame.width, frame.height, self._bounds)
             self.rotation_degrees = -frame.rotation % 360
+        if self.candidates is not None and self.last_frame >= self.candidates.due:
+            self._offer(self.candidates, frame)
+
+    def _offer(self, candidates: Candidates, frame: VideoFrame) -> None:
+        check_pixels(frame.width, frame.height, self._bounds)
+        candidates.aspect = self._context.sample_aspect_ratio
+        candidates.offer(self.last_frame or 0.0, frame)
 
     def _shape_of(self, frame: VideoFrame) -> object:
         return frame.width, frame.height, frame.format.name
@@ -293,6 +303,8 @@ class PictureTrack(Track):
         self.series.motion.append(float(found.get("lavfi.scd.mafd", 0)))
         if "lavfi.scd.time" in found:
             self.series.cuts.append(Boundary(at, "cut", float(found.get("lavfi.scd.score", 0))))
+            if self.candidates is not None:
+                self.candidates.hasten(at)
         if at >= self._next_sample:
             self._next_sample = at - at % _SAMPLE_SECONDS + _SAMPLE_SECONDS
             self._sample(at, frame)

@@ -16,7 +16,7 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.core.processors import TECHNICAL, ProcessorInfo
 from vvwatch.errors import InvalidInput
-from vvwatch.ports.processing import Item, Prober, Processor, Prompt
+from vvwatch.ports.processing import Item, PictureDraft, Prober, Processor, Prompt
 from vvwatch.processors.media.asking import (
     Answer,
     Progress,
@@ -26,6 +26,7 @@ from vvwatch.processors.media.asking import (
     validate_strictly,
 )
 from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.media.packs import describe_output, keep_pictures
 from vvwatch.processors.registry import Opener, Resources
 from vvwatch.processors.technical.prompt import TECHNICAL_PROMPT, is_answerable, select_fields
 
@@ -67,26 +68,41 @@ class TechnicalProcessor:
 
     async def process(self, item: Item) -> ProcessingResult:
         """Decode the whole item and measure it segment by segment; damaged media gives what is readable of it."""
-        async with item.open() as fd:
-            return await self.measure(fd, item.prompt, item.settings, item.progress)
+        async with item.open() as fd, item.draft_pictures() as draft:
+            return await self.measure(fd, item.prompt, item.settings, item.progress, draft)
 
     async def measure(
-        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Progress
+        self,
+        fd: int,
+        prompt: Prompt,
+        settings: RunSettings,
+        progress: Progress,
+        draft: PictureDraft | None = None,
     ) -> ProcessingResult:
-        """Return the measurements of the media behind `fd`; raises as `process`."""
+        """Return the measurements of the media behind `fd`, and keep pictures in `draft`; raises as `process`."""
         self.check_prompt(prompt)
         check_settings(settings)
-        task = {"task": "process", "settings": asdict(settings)}
-        answer = await self._ask(task, fd, progress, self._limits)
+        task = {"task": "process", "settings": asdict(settings), **describe_output(draft)}
+        answer = await self._ask(task, fd, progress, self._limits, draft)
         result = read_answer(_parse_result, answer)
+        kept = await keep_pictures(answer, draft)
         progress(1.0)
-        return replace(result, metadata=select_fields(result.metadata, _whole_schema(prompt)))
+        selected = select_fields(result.metadata, _whole_schema(prompt))
+        return replace(result, metadata=selected, pictures=kept)
 
     async def aclose(self) -> None:
         """Do nothing: no process outlives its item."""
 
-    async def _ask(self, task: Mapping[str, Any], fd: int, progress: Progress, limits: Limits) -> Answer:
-        return await ask_child(task, fd, progress, limits=limits, work_dir=self._work_dir)
+    async def _ask(
+        self,
+        task: Mapping[str, Any],
+        fd: int,
+        progress: Progress,
+        limits: Limits,
+        draft: PictureDraft | None = None,
+    ) -> Answer:
+        output = None if draft is None else draft.fd
+        return await ask_child(task, fd, progress, limits=limits, work_dir=self._work_dir, output_fd=output)
 
 
 def open_processor(

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.budgets import Payer
 from vvwatch.core.media import Plan, Probe, Segment
+from vvwatch.core.pictures import PicturePack, parse_contents
 from vvwatch.errors import Superseded
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Tx, upsert
@@ -141,6 +142,13 @@ def _parse_plan(stored: Mapping[str, Any]) -> Plan:
         probe=None if probe is None else Probe(**{**probe, "damage": tuple(probe["damage"])}),
         shots=tuple(stored["shots"]),
         sound_track=stored["sound_track"],
+        pictures=_parse_pack(stored.get("pictures")),
+    )
+
+
+def _parse_pack(stored: Mapping[str, Any] | None) -> PicturePack | None:
+    return (
+        None if stored is None else PicturePack(**{**stored, "contents": parse_contents(stored["contents"])})
     )
 
 

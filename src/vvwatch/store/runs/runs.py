@@ -26,7 +26,7 @@ from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.imports import ImportJob, Media
 from vvwatch.store.models.runs import Run, RunItem
-from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, transcripts
+from vvwatch.store.runs import journal, llm_calls, media_items, pictures, processor_states, transcripts
 from vvwatch.store.runs.batches import (
     MEDIA_STATUS,
     TOTAL,
@@ -263,6 +263,7 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
     if item is None:
         return None
     journal.replace_results(tx, item.id, result.segments)
+    pictures.store_pack(tx, item.id, result.pictures)
     llm_calls.close_calls(tx, item.id)
     more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
     found = SegmentCounts(item.segment_count, item.failed_segment_count)

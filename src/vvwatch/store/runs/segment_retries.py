@@ -36,7 +36,7 @@ from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.imports import Media
 from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
-from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, runs
+from vvwatch.store.runs import journal, llm_calls, media_items, pictures, processor_states, runs
 from vvwatch.store.runs import run_queries as queries
 from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.endings import event_data
@@ -357,6 +357,7 @@ def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
     item, columns = of.item, runs.item_columns(result)
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
     journal.replace_results(tx, item.id, result.segments)
+    pictures.store_pack(tx, item.id, result.pictures)
     journal.delete_retried(tx, item.id)
     if columns["status"] != ItemStatus.FAILED:
         media_items.set_media_status(tx, "media.processing.completed", of.run, of.source, "processed")

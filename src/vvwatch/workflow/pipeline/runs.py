@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
@@ -13,7 +14,7 @@ from vvwatch.core.media import ProcessingResult, RunSettings
 from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.errors import BudgetReached, Interrupted, MachineShortage, RunStopped, Superseded, VvwatchError
 from vvwatch.ports import Job, Storage
-from vvwatch.ports.processing import Item, Prompt
+from vvwatch.ports.processing import Item, Prompt, draft_nothing
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.runs import RunItem, SegmentRetry
 from vvwatch.store.runs import course, runs, segment_retries
@@ -23,6 +24,7 @@ from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 from vvwatch.workflow.pipeline.pauses import Pauses
+from vvwatch.workflow.pipeline.pictures import Pictures
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
 from vvwatch.workflow.pipeline.transcripts import SharedOpening, Transcriber
 from vvwatch.workflow.pipeline.writes import write_until_committed
@@ -41,6 +43,7 @@ class Runs:
         budgets: Budgets = NO_BUDGETS,
         pauses: Pauses | None = None,
         transcriber: Transcriber | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._database = database
         self._ledger = CallLedger(database, telemetry, budgets)
@@ -48,6 +51,7 @@ class Runs:
         self._telemetry = telemetry
         self._reading = reading
         self._transcriber = transcriber or Transcriber(database)
+        self._pictures = pictures
 
     async def course(self, job: Job) -> None:
         """Take the run's next step: add media or cancel items."""
@@ -183,6 +187,7 @@ class Runs:
             journal=ItemJournal(self._ledger, owner),
             open=opened,
             progress=lambda fraction: self._report_progress(work, fraction),
+            draft_pictures=partial(self._pictures.draft, work.item.id) if self._pictures else draft_nothing,
         )
 
     def _report_progress(self, work: ItemWork, fraction: float) -> None:

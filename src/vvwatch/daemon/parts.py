@@ -1,0 +1,37 @@
+"""Constructs parts of the daemon that need little of the others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vvwatch.config import Config
+from vvwatch.ports import Clock
+from vvwatch.providers.local.uploads import UploadsFolder
+from vvwatch.senders.downloads import Downloads
+from vvwatch.senders.guard import Guard
+from vvwatch.senders.http import HttpSender
+from vvwatch.store.db.database import Database
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.pictures import Pictures
+from vvwatch.workflow.pipeline.uploads import Uploads
+
+_DOWNLOAD_SECONDS: Final = 30.0
+
+
+def open_senders(config: Config) -> tuple[HttpSender, Downloads]:
+    """Return the clients for hosts that users name, each with its own policy."""
+    hooks, attachments = Guard(config.webhooks.policy), Guard(config.attachments.policy, "attachments")
+    ca_file = config.webhooks.ca_file
+    return (
+        HttpSender(hooks, config.webhooks.timeout_seconds, ca_file),
+        Downloads(attachments, config.api.max_upload_bytes, _DOWNLOAD_SECONDS, ca_file),
+    )
+
+
+def build_files(config: Config, base: tuple[Database, Clock, Telemetry]) -> tuple[Uploads, Pictures]:
+    """Return what keeps files below the state directory."""
+    database, clock, telemetry = base
+    node = config.node.name if config.replicated else ""
+    folder = UploadsFolder(config.state_dir / "uploads", config.api.uploads_bytes)
+    pictures = Pictures(database, telemetry, config.state_dir / "pictures", config.pictures, node)
+    return Uploads(database, clock, folder, node), pictures
