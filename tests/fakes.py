@@ -16,7 +16,14 @@ import anyio
 from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
-from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
+from vvwatch.errors import (
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+)
 from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, WriteResult
 
 
@@ -60,6 +67,17 @@ class FakeStorage:
 
     async def stat(self, key: str) -> StorageObject:
         return self._at(key)[0]
+
+    async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        return [await self._stat_or_error(key) for key in keys]
+
+    async def _stat_or_error(self, key: str) -> StorageObject | StorageError:
+        try:
+            return await self.stat(key)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            return error
 
     async def in_use(self, keys: Sequence[str]) -> set[str]:
         return set()

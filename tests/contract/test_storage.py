@@ -149,6 +149,7 @@ async def test_nfd_nfc_pair_and_other_odd_keys_go_round_unchanged(place: Place) 
     assert set(found) <= set(content)
     assert {printable(key) for key in content.keys() - found.keys()} == irregular
     assert {key: await place.storage.stat(key) for key in found} == found
+    assert await place.storage.stat_each(list(found)) == list(found.values())
     assert {key: await read(place, obj) for key, obj in found.items()} == {key: content[key] for key in found}
     assert len({place.storage.uri(key) for key in found}) == len(found)
 
@@ -183,6 +184,11 @@ async def test_odd_keys_are_written_and_deleted(place: Place, tmp_path: Path) ->
 async def test_no_key_leads_outside(place: Place, key: str, tmp_path: Path) -> None:
     with pytest.raises(OutsideLocation):
         await place.storage.stat(key)
+    await place.put("there.mp4", b"1")
+    odd, there, missing = await place.storage.stat_each([key, "there.mp4", "missing.mp4"])
+    assert isinstance(odd, OutsideLocation)
+    assert there == await place.storage.stat("there.mp4")
+    assert isinstance(missing, ObjectNotFound)
     with pytest.raises(OutsideLocation):
         async with place.storage.descriptor(key, "1"):
             pass

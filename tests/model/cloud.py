@@ -13,7 +13,7 @@ from pathlib import Path
 from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
-from vvwatch.errors import AccessDenied, ObjectChanged, ObjectNotFound, StorageUnavailable
+from vvwatch.errors import AccessDenied, ObjectChanged, ObjectNotFound, StorageError, StorageUnavailable
 from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, WriteResult
 
 PAGE = 3
@@ -127,6 +127,15 @@ class Store:
         await self._meanwhile()
         if found is None:
             raise ObjectNotFound(f"no object {key!r}")
+        return found
+
+    async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        found: list[StorageObject | StorageError] = []
+        for key in keys:
+            try:
+                found.append(await self.stat(key))
+            except ObjectNotFound as error:  # as many as a test has
+                found.append(error)
         return found
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:

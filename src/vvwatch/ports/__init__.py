@@ -15,7 +15,7 @@ from typing import Protocol
 from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
-from vvwatch.errors import MachineShortage
+from vvwatch.errors import MachineShortage, StorageError
 
 
 class Clock(Protocol):
@@ -118,6 +118,10 @@ class Storage(Protocol):
 
     async def stat(self, key: str) -> StorageObject:
         """Return the object at `key` now. Raises ObjectNotFound, AccessDenied, StorageUnavailable."""
+        ...
+
+    async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        """Return what `stat` would return or raise for each of `keys`, in their order. Raises StorageUnavailable."""
         ...
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:

@@ -92,6 +92,18 @@ class RemoteStorage(ABC):
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`."""
 
+    async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        """As `Storage.stat_each`, one request each."""
+        return [await self._stat_or_error(key) for key in keys]
+
+    async def _stat_or_error(self, key: str) -> StorageObject | StorageError:
+        try:
+            return await self.stat(key)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            return error
+
     @abstractmethod
     def opened(
         self, key: str, version: str, start: int = 0, length: int | None = None

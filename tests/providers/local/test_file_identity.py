@@ -22,7 +22,8 @@ FUSE, CIFS, NFS, EXFAT = 0x65735546, 0xFF534D42, 0x6969, 0x2011BAB0
 @pytest.fixture
 def shaky(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without lasting inode numbers."""
-    monkeypatch.setattr("vvwatch.providers.local.storage.has_lasting_inodes", lambda _: False)
+    for room in ("storage", "below"):
+        monkeypatch.setattr(f"vvwatch.providers.local.{room}.has_lasting_inodes", lambda _: False)
 
 
 def remount(root: Path) -> None:
@@ -74,7 +75,8 @@ async def test_a_version_that_was_noted_with_its_inode_can_still_be_read(
     with pytest.raises(ObjectChanged):
         async with storage.descriptor("a.mp4", noted.version):
             pass
-    monkeypatch.setattr("vvwatch.providers.local.storage.has_lasting_inodes", lambda _: False)
+    for room in ("storage", "below"):
+        monkeypatch.setattr(f"vvwatch.providers.local.{room}.has_lasting_inodes", lambda _: False)
     async with storage.descriptor("a.mp4", noted.version) as file:
         assert os.pread(file, 9, 0) == b"x"
     async with storage.stream("a.mp4", noted.version) as chunks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
@@ -26,25 +25,28 @@ from vvwatch.errors import (
     InvalidInput,
     MediaError,
     ObjectChanged,
-    ObjectExists,
     ObjectNotFound,
     OutsideLocation,
     StorageError,
     StorageUnavailable,
 )
 from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
+from vvwatch.providers.local.below import (
+    access_hint,
+    check_key,
+    open_file,
+    open_parent,
+    stat_file,
+    stat_or_error,
+    translate_errors,
+)
 from vvwatch.providers.local.creation import create_file, make_folder
 from vvwatch.providers.local.filesystems import has_lasting_inodes
 from vvwatch.providers.local.leases import has_writer
 from vvwatch.providers.local.unfilled import is_unfilled
-from vvwatch.providers.local.walk import Walk, group_pages, object_of, open_folder, version_of
+from vvwatch.providers.local.walk import Walk, group_pages, version_of
 
 _CHUNK_BYTES: Final = 256 << 10
-_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_READ_ONLY: Final = "remount it for writing; under systemd name it in ReadWritePaths= (10-local-folder.conf)"
-_DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_LINKS: Final = "symbolic links are not followed; place the file itself in the folder"
 
 
 class LocalStorage:
@@ -71,7 +73,7 @@ class LocalStorage:
 
     def uri(self, key: str) -> str:
         """The `file://` address of `key` with all links of the root resolved."""
-        return "file://" + quote(f"{self._real.rstrip('/')}/{_check_key(key)}")
+        return "file://" + quote(f"{self._real.rstrip('/')}/{check_key(key)}")
 
     async def list(
         self,
@@ -83,7 +85,7 @@ class LocalStorage:
     ) -> AsyncIterator[Page]:
         """As `Storage.list`; skips hidden names and housekeeping folders."""
         if prefix:
-            _check_key(prefix.removesuffix("/"))
+            check_key(prefix.removesuffix("/"))
         # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
         # Several pages a turn: each turn waits for a thread, which costs more than a page on a busy machine.
         groups = group_pages(self._pages(prefix, skips, recursive=recursive))
@@ -94,6 +96,10 @@ class LocalStorage:
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`; a link, a pipe or a folder is no object."""
         return await to_thread.run_sync(self._stat, key)
+
+    async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        """As `Storage.stat_each`, in one thread."""
+        return await to_thread.run_sync(self._stat_each, keys)
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:
         """As `Storage.in_use`; a missing or unreadable file is not in use.
@@ -157,18 +163,21 @@ class LocalStorage:
         """As `Storage.aclose`."""
 
     def _pages(self, prefix: str, skips: Callable[[str], bool] | None, *, recursive: bool) -> Iterator[Page]:
-        with self._open() as root, _translate_errors(prefix):
+        with self._open() as root, translate_errors(prefix):
             yield from Walk(root, has_lasting_inodes, skips).pages(prefix, recursive=recursive)
             self._require_same_root(root)
 
     def _stat(self, key: str) -> StorageObject:
-        with self._open() as root, _parent_below(root, key) as (folder, name), _translate_errors(key):
-            status = _stat_regular(key, name, folder)
-            return object_of(key, status, lasting=has_lasting_inodes(folder))
+        with self._open() as root:
+            return stat_file(root, key)
+
+    def _stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
+        with self._open() as root:
+            return [stat_or_error(root, key) for key in keys]
 
     def _open_version(self, key: str, version: str) -> int:
         with self._open() as root:
-            file = _open_below(root, key)
+            file = open_file(root, key)
         try:
             _require_version(key, version, file)
         except BaseException:
@@ -182,7 +191,7 @@ class LocalStorage:
 
     def _in_use(self, root: int, key: str) -> bool:
         try:
-            file = _open_below(root, key)
+            file = open_file(root, key)
         except (AccessDenied, ObjectNotFound):
             return False
         except StorageUnavailable as error:
@@ -198,26 +207,26 @@ class LocalStorage:
             os.close(file)
 
     def _write(self, key: str, source: Path) -> WriteResult:
-        parent, _, name = _check_key(key).rpartition("/")
+        parent, _, name = check_key(key).rpartition("/")
         with source.open("rb") as reader, self._open() as root:
-            with _translate_errors(key, missing=OutsideLocation):
+            with translate_errors(key, missing=OutsideLocation):
                 folder = make_folder(root, parent)
             try:
-                with _translate_errors(key, missing=StorageUnavailable):
+                with translate_errors(key, missing=StorageUnavailable):
                     size_bytes, sha256 = create_file(folder, name, reader)
             finally:
                 os.close(folder)
         return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
     def _delete(self, key: str, version: str) -> None:
-        with suppress(ObjectNotFound), self._open() as root, _parent_below(root, key) as (folder, name):
+        with suppress(ObjectNotFound), self._open() as root, open_parent(root, key) as (folder, name):
             if not is_same_version(self._stat(key).version, version):
                 raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
-            with _translate_errors(key):
+            with translate_errors(key):
                 os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
-        with self._open() as root, _translate_errors(str(self._root)):
+        with self._open() as root, translate_errors(str(self._root)):
             with os.scandir(root) as entries:
                 next(entries, None)
             os.stat(".", dir_fd=root)
@@ -243,7 +252,7 @@ class LocalStorage:
             yield
         except PermissionError as error:
             raise AccessDenied(
-                f"the folder {str(self._root)!r} may not be read", _access_hint("read and enter it")
+                f"the folder {str(self._root)!r} may not be read", access_hint("read and enter it")
             ) from error
         except NotADirectoryError as error:
             raise StorageUnavailable(
@@ -300,7 +309,7 @@ async def _iter_chunks(
 
 
 def _read_chunk(key: str, version: str, file: int, start: int, most: int) -> bytes:
-    with _translate_errors(key):
+    with translate_errors(key):
         chunk = os.pread(file, min(most, _CHUNK_BYTES), start)
     _require_version(key, version, file)
     return chunk
@@ -311,45 +320,6 @@ def _path_of(folder: int) -> str:
     if sys.platform == "darwin":
         return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
     return str(Path(f"/proc/self/fd/{folder}").readlink())
-
-
-def _check_key(key: str) -> str:
-    """Return `key` if it is a plain relative path. Raises OutsideLocation."""
-    if any(name in ("", ".", "..") for name in key.split("/")) or "\0" in key:
-        raise OutsideLocation(
-            f"{key!r} is not a plain path below the folder", "no '..', no '.', no empty names, no leading '/'"
-        )
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise OutsideLocation(f"{key!r} is not valid text", "keys are UTF-8") from error
-    return key
-
-
-@contextmanager
-def _parent_below(root: int, key: str) -> Iterator[tuple[int, str]]:
-    """Return a descriptor of the folder of `key`, and the name in it."""
-    parent, _, name = _check_key(key).rpartition("/")
-    with _translate_errors(key):
-        folder = open_folder(root, parent)
-    try:
-        yield folder, name
-    finally:
-        os.close(folder)
-
-
-def _open_below(root: int, key: str) -> int:
-    """Return a read-only descriptor; open nothing that could block or react to being opened."""
-    with _parent_below(root, key) as (folder, name), _translate_errors(key):
-        _stat_regular(key, name, folder)
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-
-
-def _stat_regular(key: str, name: str, folder: int) -> os.stat_result:
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode):
-        raise ObjectNotFound(f"{key!r} is not a regular file", _LINKS)
-    return status
 
 
 def _require_version(key: str, version: str, file: int) -> None:
@@ -365,35 +335,3 @@ def _is_version(status: os.stat_result, version: str, file: int) -> bool:
     if is_same_version(version_of(status), version):
         return True
     return not has_lasting_inodes(file) and is_same_version(version_of(status, lasting=False), version)
-
-
-@contextmanager
-def _translate_errors(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator[None]:
-    """Translate operating system errors for `key`; raise `missing` if a step does not exist."""
-    try:
-        yield
-    except OSError as error:
-        raise shortage_in(error) or _translate(key, error, missing) from error
-
-
-def _translate(key: str, error: OSError, missing: type[StorageError]) -> StorageError:
-    if error.errno == errno.ENAMETOOLONG and missing is not ObjectNotFound:
-        return StorageError(f"{key!r} is too long a name for the filesystem", "shorten it")
-    if error.errno in _NOT_THERE:
-        return missing(f"{key!r} cannot be reached: {error.strerror}", _LINKS)
-    if error.errno in _DENIED:
-        hint = _access_hint("access it") if error.errno != errno.EROFS else _READ_ONLY
-        return AccessDenied(f"{key!r} is denied: {error.strerror}", hint)
-    if error.errno == errno.EEXIST:
-        return ObjectExists(f"other content exists at {key!r}", "choose another name or remove that file")
-    if error.errno in _FULL:
-        return StorageUnavailable(
-            f"no room for {key!r}: {error.strerror}", "free space; it is tried again automatically"
-        )
-    return StorageUnavailable(
-        f"{key!r} failed: {error.strerror}", "the filesystem may be failing; see the kernel's log"
-    )
-
-
-def _access_hint(action: str) -> str:
-    return f"let user id {os.geteuid()} {action}: chmod or setfacl the path and each folder above it"

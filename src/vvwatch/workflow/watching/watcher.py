@@ -31,7 +31,7 @@ from vvwatch.core.cadence import (
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.settling import Sighting, is_settled, remaining_seconds
-from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
+from vvwatch.errors import ObjectNotFound, VvwatchError
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.catalog import Connector
@@ -275,15 +275,14 @@ class Watcher:
     ) -> tuple[list[StorageObject], list[str]]:
         """Return the objects at the wanted keys, and the keys that do not exist."""
         found, gone = [], []
-        for key in filter(watched.covers, dict.fromkeys(keys)):
-            try:
-                found.append(await watched.storage.stat(key))
-            except StorageUnavailable:
-                raise
-            except StorageError as error:
-                watched.settling.pop(key, None)  # gone, or the next listing reports what is wrong with it
-                if isinstance(error, ObjectNotFound):
-                    gone.append(key)
+        wanted = list(filter(watched.covers, dict.fromkeys(keys)))
+        for key, result in zip(wanted, await watched.storage.stat_each(wanted), strict=True):
+            if isinstance(result, StorageObject):
+                found.append(result)
+                continue
+            watched.settling.pop(key, None)  # gone, or the next listing reports what is wrong with it
+            if isinstance(result, ObjectNotFound):
+                gone.append(key)
         return found, gone
 
     def settling(self) -> int:
