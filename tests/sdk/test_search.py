@@ -1,4 +1,4 @@
-"""Search by conditions, which needs no model."""
+"""Search by conditions and by words, which need no model."""
 
 from __future__ import annotations
 
@@ -61,3 +61,18 @@ def test_an_unknown_index_is_not_found(sdk: Twin) -> None:
     with pytest.raises(videovector.NotFoundError) as caught:
         sdk.search.filter("idx_none", conditions=[condition("opened_by", "equals", "string", "cut")])
     assert caught.value.error_code == "resource_index_not_found"
+
+
+def test_words_are_found_wherever_the_client_searches_by_meaning(sdk: Twin, world: World) -> None:
+    """The title is searched, too; results say nothing of similarity."""
+    found = sdk.search.text(world.index_id, query="clip", run_ids=[world.run_id], top_k=5)
+    assert {each.video_id for each in found} == {world.video_ids["clip.mp4"]}
+    assert {each.similarity_score for each in found} == {None}
+    assert all("clip" in each.content_preview + each.video_name for each in found)
+    runs = sdk.search.multi_run(query="clip", run_ids=[world.run_id], top_k=1)
+    assert [each.run_id for each in runs] == [world.run_id]
+    page = sdk.workflow.search("clip mp4", index_id=world.index_id)
+    assert (page.mode, page.result_level) == ("vector", "segment")
+    assert {each.video_name for each in page.data} == {"clip.mp4"}
+    assert page.warnings[0].startswith("lexical search")
+    assert sdk.search.playground(query="surely nowhere to be found xyzzy") == []

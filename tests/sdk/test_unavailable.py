@@ -18,12 +18,8 @@ CALLS: dict[str, Callable[[Twin, World], Any]] = {
     "workflow.process": lambda sdk, world: sdk.workflow.process(
         prompt_instruction="Find every boat.", index_id=world.index_id
     ),
-    "workflow.search": lambda sdk, world: sdk.workflow.search("boats", index_id=world.index_id),
-    "search.text": lambda sdk, world: sdk.search.text(world.index_id, query="boats"),
     "search.image": lambda sdk, world: sdk.search.image(world.index_id, image_data=PICTURE),
     "search.multimodal": lambda sdk, world: sdk.search.multimodal(world.index_id, text_query="boats"),
-    "search.multi_run": lambda sdk, world: sdk.search.multi_run(query="boats", run_ids=[world.run_id]),
-    "search.playground": lambda sdk, world: sdk.search.playground(query="boats"),
 }
 
 

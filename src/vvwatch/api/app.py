@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from vvwatch.api.compat import (
     authentication,
     failed_segments,
+    lexical,
     llm_calls,
     processing,
     search,
@@ -82,6 +83,7 @@ RESOURCES: Final = (
     run_requests,
     prompt_runs,
     failed_segments,
+    lexical,
     llm_calls,
     processing,
     processors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,3 +75,13 @@ def describe_said(found: Transcript, start_time: float, end_time: float) -> dict
             {"text": word.text, "start_time": word.start_time, "end_time": word.end_time} for word in words
         ],
     }
+
+
+def texts_within(cues: Iterable[Cue], spans: Iterable[tuple[float, float]]) -> list[str]:
+    """Return what is said in each span [start, end), as `cues_within` cuts it, for many spans at once."""
+    middles = sorted(
+        ((cue.start_time + cue.end_time) / 2, number, cue.text) for number, cue in enumerate(cues)
+    )
+    times = [middle for middle, _, _ in middles]
+    ranges = ((bisect_left(times, start), bisect_left(times, end)) for start, end in spans)
+    return ["\n".join(text for _, _, text in middles[first:last]) for first, last in ranges]

@@ -22,6 +22,7 @@ from vvwatch.notify import Notifier
 from vvwatch.store.db.database import Traffic
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.upkeep.deletions import DeletionWorker
+from vvwatch.workflow.upkeep.filling import SearchFiller
 from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruner, requeue_work
 
 _REQUEUE_SECONDS = 60.0
@@ -30,6 +31,8 @@ _MEASURE_SECONDS = 15.0
 _DELETE_SECONDS = 1.0
 _ORPHANS_SECONDS = 3600.0
 _PRUNE_SECONDS = 3600.0
+_FILL_SECONDS = 3600.0
+_FIRST_FILL_SECONDS = (1, 10)
 _FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune together
 
 logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # the calendar reports failures itself
@@ -101,7 +104,7 @@ async def requeue_periodically(components: Components, calendar: Calendar) -> No
 
 
 def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Event) -> Calendar:
-    """Return the calendar of this process: measuring, pruning, deletions, and removal of orphaned files.
+    """Return the calendar of this process: measuring, pruning, deletions, search, and removal of orphaned files.
 
     Orphans are files that no row names: leftovers of a crash, and of what other nodes deleted.
     """
@@ -110,6 +113,7 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     pruner = Pruner(
         components.database, components.engine.prune, components.clock, components.telemetry, stopping.is_set
     )
+    filler = SearchFiller(components.database, components.clock, components.telemetry, stopping.is_set)
     worker = DeletionWorker(components.database, components.clock, components.telemetry, stopping.is_set)
 
     async def measure() -> None:
@@ -127,6 +131,7 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     calendar.add("measure", measure, _MEASURE_SECONDS, _MEASURE_SECONDS)
     calendar.add("retention", prune, _PRUNE_SECONDS, random.uniform(*_FIRST_PRUNE_SECONDS))  # noqa: S311  # no secret
     calendar.add("deletions", delete, _DELETE_SECONDS, 0)
+    calendar.add("search", filler.run, _FILL_SECONDS, random.uniform(*_FIRST_FILL_SECONDS))  # noqa: S311  # no secret
     calendar.add("orphaned uploads", components.uploads.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned exports", components.exports.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned pictures", components.pictures.remove_orphans, _ORPHANS_SECONDS, 0)

@@ -179,7 +179,7 @@ async def test_a_search_that_was_long_enough_says_so_and_goes_on(
 async def test_only_so_many_results_are_reached_by_cursors(
     searched: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "_WINDOW", 4)
+    monkeypatch.setattr(routes, "WINDOW", 4)
     found = await pages(searched, await find(searched, EVERY, limit=3))
     assert [numbers(answer) for answer in found] == [[5, 4, 3], [2]]
     assert [answer["pagination"]["truncated"] for answer in found] == [False, True]
@@ -284,12 +284,6 @@ async def test_a_condition_needs_neither_a_type_nor_an_operator(
 async def test_what_cannot_be_asked_is_refused_with_what_can(searched: Api, body: Any, told: str) -> None:
     error = await searched.error("POST", "/workflow/search", 422, json=body)
     assert told in str(error)
-
-
-async def test_a_query_needs_a_model(searched: Api) -> None:
-    error = await searched.error("POST", "/workflow/search", 422, json={"query": "a red car"})
-    assert error["code"] == "model_not_configured"
-    assert "filters" in error["details"]["hint"]
 
 
 async def test_a_foreign_cursor_is_refused(searched: Api) -> None:

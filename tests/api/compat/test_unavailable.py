@@ -11,11 +11,8 @@ pytestmark = pytest.mark.anyio
 MODEL = [
     ("POST", "/workflow/define"),
     ("POST", "/prompts/generate"),
-    ("POST", "/indexes/idx_1/search"),
     ("POST", "/indexes/idx_1/image-search"),
     ("POST", "/indexes/idx_1/multimodal-search"),
-    ("POST", "/search/multi-run"),
-    ("POST", "/playground/search"),
     ("POST", "/search/sql/idx_1/generate"),
     ("POST", "/chat/sessions"),
     ("GET", "/chat/sessions/1/messages"),

@@ -347,4 +347,5 @@ async def test_nothing_is_forgotten_when_the_schema_grows(town: Town) -> None:
         names = await old.database.read(lambda tx: set(sa.inspect(tx.conn).get_table_names()))
         assert await old.database.read(counted, nodes) == 1
     copied = {table.name for table in rows.domain_tables()}
-    assert names - copied - {"sqlite_sequence"} == {"jobs", "nodes", "schema_versions"}
+    search = {f"search_text{part}" for part in ("", "_config", "_data", "_docsize", "_idx")}
+    assert names - copied - {"sqlite_sequence"} == {"jobs", "nodes", "schema_versions", *search}

@@ -1,4 +1,4 @@
-"""Search without a model: filter the metadata that prompt runs found.
+"""Search without a model: filter the metadata that prompt runs found, or find words in it (see `lexical`).
 
 Every request examines a bounded part for a bounded time. A page may be short; its cursor continues where the search
 stopped, and following the cursors reaches everything once.
@@ -9,23 +9,32 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
 from fastapi import Query
 from pydantic import ValidationError
 
+from vvwatch.api.compat.lexical import LexicalPlace, find_words
 from vvwatch.api.compat.search_bodies import FilterBody, SearchBody
-from vvwatch.api.compat.unavailable import model_required
+from vvwatch.api.compat.search_results import (
+    WINDOW,
+    Coverage,
+    FilterPage,
+    SearchPage,
+    SearchResult,
+    SearchScope,
+    WorkflowPagination,
+    to_result,
+)
 from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Pagination, decode_cursor, encode_cursor
-from vvwatch.api.http.wire import Marker, Resource
 from vvwatch.core.conditions import Condition, all_hold
-from vvwatch.core.identities import segment_id
 from vvwatch.core.keys import Scope
+from vvwatch.core.words import parse_query
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import search_queries, target_queries
@@ -33,87 +42,8 @@ from vvwatch.store.runs.search_queries import Level, SearchChunk, SearchHit, Sea
 
 router = resource_router("search")
 
-_WINDOW: Final = 100
 _MAX_SECONDS: Final = 2.0
 _MAX_EXAMINED: Final = 50_000
-_PREVIEW_CHARACTERS: Final = 200
-
-
-class SearchResult(Resource):
-    """A segment or a whole media item whose metadata meets the conditions."""
-
-    result_type: Level
-    result_id: str
-    video_id: str
-    video_uri: str
-    video_name: str
-    media_type: str
-    segment_id: str | None
-    start_time: float | None
-    end_time: float | None
-    text_content: str
-    content_preview: str
-    metadata_text: str
-    metadata: dict[str, Any]
-    extracted_metadata: dict[str, Any]
-    matched_field_paths: list[str]
-    run_id: str
-    source_run_id: str
-    prompt_run_id: str
-    prompt_id: str
-    source_index_id: str
-    similarity_score: float | None = None
-    thumbnail_available: bool = False
-    gif_available: bool = False
-    marker: Marker = Marker()
-
-
-class FilterPage(Resource):
-    """A page of results, in both shapes that clients know."""
-
-    results: list[SearchResult]
-    next_page_token: str | None
-    total_shown: int
-    data: list[SearchResult]
-    pagination: Pagination
-
-
-class WorkflowPagination(Resource):
-    """`truncated`: there are more results than `result_window`, and no cursor reaches them."""
-
-    limit: int
-    count: int
-    has_more: bool
-    next_cursor: str | None
-    result_window: int = _WINDOW
-    truncated: bool
-
-
-class SearchScope(Resource):
-    """Where the search looked; null means everywhere."""
-
-    index_id: str | None
-    video_ids: list[str] | None
-    prompt_run_ids: list[str] | None
-
-
-class Coverage(Resource):
-    """How much this page examined, and whether that was all that was left."""
-
-    examined: int
-    complete: bool
-
-
-class SearchPage(Resource):
-    """A page of results."""
-
-    data: list[SearchResult]
-    mode: Literal["vector", "condition"]
-    result_level: Level
-    scope: SearchScope
-    coverage: Coverage
-    warnings: list[str]
-    pagination: WorkflowPagination
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +96,15 @@ async def _filter_page(
     )
 
 
-@router.post("/workflow/search", **require(Scope.SEARCH, errors=("model_not_configured",)))
+@router.post("/workflow/search", **require(Scope.SEARCH))
 async def search_results(context: Context, body: SearchBody) -> SearchPage:
-    """List what meets all `filters`, newest run first; a search by `query` needs a model and is refused.
+    """List what meets all `filters`, newest run first, or what has the words of `query`, the best first.
 
-    Without an index, media or runs it searches the playground, where `/workflow/process` puts media.
+    Without an index, media or runs it searches the playground, where `/workflow/process` puts media. A query finds
+    words, not meaning: metadata, titles and transcripts are searched, and a warning says so.
     """
     if body.filters is None:
-        raise model_required("a search by query", "give filters, conditions on metadata, instead of a query")
+        return await _query_page(context, body, None)
     return await _search_page(context, body, None, 0)
 
 
@@ -189,8 +120,10 @@ async def search_results_page(
         body = SearchBody.model_validate(given[0])
     except ValidationError:
         raise _foreign_cursor() from None
-    if body.filters is None or not 0 <= given[2] < _WINDOW:
+    if not 0 <= given[2] < WINDOW:
         raise _foreign_cursor()
+    if body.filters is None:
+        return await _query_page(context, body, _to_lexical_place(given[1], given[2]))
     return await _search_page(context, body, _to_position(given[1]), given[2])
 
 
@@ -200,20 +133,17 @@ async def _search_page(
     """Return the page after `after`; earlier pages showed `before` results."""
     scope = await context.database.read(_find_scope, body)
     conditions = tuple(condition.to_condition() for condition in body.filters or ())
-    limit = min(body.limit, _WINDOW - before)
+    limit = min(body.limit, WINDOW - before)
     found = await _fill_page(context, _Search(conditions, body.result_level, scope), after, limit)
     count = before + len(found.results)
-    goes_on = found.place is not None and count < _WINDOW
+    goes_on = found.place is not None and count < WINDOW
     asked = body.model_dump(exclude_defaults=True)
     return SearchPage(
         data=found.results,
         mode="condition",
+        search_type="condition",
         result_level=body.result_level,
-        scope=SearchScope(
-            index_id=next(iter(scope.index_ids), None),
-            video_ids=list(scope.video_ids) or None,
-            prompt_run_ids=list(scope.run_ids) or None,
-        ),
+        scope=_to_scope(scope),
         coverage=Coverage(examined=found.examined, complete=found.place is None),
         warnings=[] if found.full or not goes_on else [_NOT_FULL],
         pagination=WorkflowPagination(
@@ -223,6 +153,48 @@ async def _search_page(
             next_cursor=_encode_cursor([asked, found.place, count]) if goes_on else None,
             truncated=found.place is not None and not goes_on,
         ),
+    )
+
+
+async def _query_page(context: ApiContext, body: SearchBody, place: LexicalPlace | None) -> SearchPage:
+    """Return the page of a search by words from `place` on."""
+    scope = await context.database.read(_find_scope, body)
+    offset, any_word = (place.offset, place.any_word) if place else (0, None)
+    part = slice(offset, min(offset + body.limit, WINDOW))
+    query = parse_query(body.query or "")
+    found = await find_words(context, query, scope, body.result_level, part, any_word)
+    goes_on = part.stop < min(found.count, WINDOW)
+    asked = body.model_dump(exclude_defaults=True)
+    cursor = _encode_cursor([asked, found.any_word, part.stop]) if goes_on else None
+    return SearchPage(
+        data=found.results,
+        mode="vector",
+        search_type="lexical",
+        result_level=body.result_level,
+        scope=_to_scope(scope),
+        coverage=Coverage(examined=found.count, complete=found.every),
+        warnings=found.warnings,
+        pagination=WorkflowPagination(
+            limit=body.limit,
+            count=len(found.results),
+            has_more=goes_on,
+            next_cursor=cursor,
+            truncated=not goes_on and found.count > WINDOW,
+        ),
+    )
+
+
+def _to_lexical_place(any_word: Any, offset: int) -> LexicalPlace:
+    if not isinstance(any_word, bool):
+        raise _foreign_cursor()
+    return LexicalPlace(offset, any_word)
+
+
+def _to_scope(scope: search_queries.SearchScope) -> SearchScope:
+    return SearchScope(
+        index_id=next(iter(scope.index_ids), None),
+        video_ids=list(scope.video_ids) or None,
+        prompt_run_ids=list(scope.run_ids) or None,
     )
 
 
@@ -264,42 +236,13 @@ async def _fill_page(context: ApiContext, wanted: _Search, after: SearchPosition
 
 def _match_chunk(wanted: _Search, part: SearchChunk) -> list[tuple[SearchHit, SearchResult]]:
     """Return the matches of a chunk, in a thread: documents may be large."""
+    paths = list(dict.fromkeys(condition.field for condition in wanted.conditions))
     documents = ((found, json.loads(found.metadata or "{}")) for found in part.found)
     return [
-        (found, _to_result(wanted, found, document))
+        (found, to_result(found, document, search_type="condition", matched_field_paths=paths))
         for found, document in documents
         if all_hold(wanted.conditions, document)
     ]
-
-
-def _to_result(wanted: _Search, found: SearchHit, document: dict[str, Any]) -> SearchResult:
-    item, segment = found.item, found.segment
-    text = item.video_metadata_text if segment is None else segment.metadata_text
-    named = None if segment is None else segment_id(item.id, segment.ordinal)
-    return SearchResult(
-        result_type=wanted.level,
-        result_id=f"video:{item.media_id}:{item.run_id}"
-        if named is None
-        else f"segment:{named}:{item.run_id}",
-        video_id=item.media_id,
-        video_uri=item.uri,
-        video_name=item.title,
-        media_type=item.media_type,
-        segment_id=named,
-        start_time=None if segment is None else segment.start_time,
-        end_time=None if segment is None else segment.end_time,
-        text_content=text,
-        content_preview=text[:_PREVIEW_CHARACTERS],
-        metadata_text=text,
-        metadata=document,
-        extracted_metadata=document,
-        matched_field_paths=list(dict.fromkeys(condition.field for condition in wanted.conditions)),
-        run_id=item.run_id,
-        source_run_id=item.run_id,
-        prompt_run_id=item.run_id,
-        prompt_id=item.prompt_id,
-        source_index_id=item.index_id,
-    )
 
 
 def _encode_cursor(content: list[Any]) -> str:

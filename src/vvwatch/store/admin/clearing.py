@@ -17,7 +17,7 @@ from vvwatch.store.admin.deletions import INDEX, VIDEO, is_unfinished
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import models_of
 from vvwatch.store.models.admin import Deletion
-from vvwatch.store.runs import journal, llm_calls, spending
+from vvwatch.store.runs import journal, llm_calls, search_documents, spending
 from vvwatch.store.schema import (
     absences,
     claims,
@@ -136,6 +136,8 @@ def _clear_media(tx: Tx, index_id: str) -> int:
 def _clear_items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     """Delete some items with their results, and subtract them from the counts of their runs."""
     ids = tx.execute(sa.select(run_items.c.id).where(wanted).limit(_ITEMS_AT_ONCE)).scalars().all()
+    if search_documents.unindex_some(tx, ids):
+        return AT_ONCE
     found = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(ids)) if ids else 0
     tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
     if found == AT_ONCE or not ids:
@@ -175,11 +177,13 @@ def _clear_by_index(table: sa.Table) -> Step:
 
 def _clear_results(tx: Tx, video_id: str) -> int:
     """Delete the results of a media item. The counts stay: they say what was done."""
-    items = sa.select(run_items.c.id).where(run_items.c.media_id == video_id)
+    mine = run_items.c.media_id == video_id
+    items = sa.select(run_items.c.id).where(mine)
+    if search_documents.unindex_some(tx, tx.execute(items).scalars().all()):
+        return AT_ONCE
     gone = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(items))
     if gone == 0:
         journal.delete_journals(tx, tx.execute(items).scalars().all())
-        mine = run_items.c.media_id == video_id
         tx.execute(sa.update(run_items).where(mine).values(video_metadata=None, video_metadata_text=""))
     return gone
 

@@ -19,7 +19,8 @@ from vvwatch.store.db import migrations
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.opening import Place
 from vvwatch.store.db.rows import (
-    OWN_FACTS,
+    COPYING,
+    INSTALLATION,
     Key,
     Row,
     add_digests,
@@ -31,7 +32,6 @@ from vvwatch.store.db.rows import (
 )
 from vvwatch.store.schema import connectors, facts
 
-_COPYING, _INSTALLATION = OWN_FACTS
 _BATCH_ROWS: Final = 5_000
 _MOST_CONNECTORS: Final = 1_000_000
 _AGAIN: Final = "stop the daemon, or wait for the other copy, and run the same command again"
@@ -65,7 +65,7 @@ class _Mark:
 
 def require_whole(tx: Tx) -> None:
     """Raise StoreError for the target of an unfinished copy."""
-    if _fact(tx, _COPYING) is not None:
+    if _fact(tx, COPYING) is not None:
         raise StoreError(
             "this database is an unfinished copy", "run the same `vvwatch db copy` again to finish it"
         )
@@ -187,7 +187,7 @@ def _departing(tx: Tx, node: str, target: Place) -> str:
 
 def installation(tx: Tx) -> str:
     """Return the id of the installation, which stays when it moves."""
-    found = _fact(tx, _INSTALLATION)
+    found = _fact(tx, INSTALLATION)
     return repr(migrations.read_created_at(tx.conn)) if found is None else found.decode()
 
 
@@ -205,7 +205,7 @@ def _fill_node(rows: Sequence[Row], node: str) -> list[Row]:
 
 def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
     """Return how far the copy is; None if it has ended before."""
-    stored = _fact(tx, _COPYING)
+    stored = _fact(tx, COPYING)
     if stored is not None:
         mark = _Mark(*json.loads(stored))
         if (mark.installation, mark.node) != (installation, node):
@@ -214,7 +214,7 @@ def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
                 "finish that one first, or use an empty database",
             )
         return mark
-    known = _fact(tx, _INSTALLATION)
+    known = _fact(tx, INSTALLATION)
     if known is not None and known.decode() == installation:
         return None
     if any(tx.first(sa.select(table).limit(1)) is not None for table in domain_tables()):
@@ -223,8 +223,8 @@ def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
             "copy into an empty database that no daemon has used",
         )
     mark = _Mark(installation, node, domain_tables()[0].name)
-    tx.insert(facts, name=_COPYING, value=mark.stored())
-    tx.insert(facts, name=_INSTALLATION, value=installation.encode())
+    tx.insert(facts, name=COPYING, value=mark.stored())
+    tx.insert(facts, name=INSTALLATION, value=installation.encode())
     return mark
 
 
@@ -237,7 +237,7 @@ def _append_rows(
 
 def _advance(tx: Tx, mark: _Mark, next_mark: _Mark) -> None:
     """Move the mark from where this process set it: the second of two concurrent copies ends here."""
-    ours = facts.c.name == _COPYING, facts.c.value == mark.stored()
+    ours = facts.c.name == COPYING, facts.c.value == mark.stored()
     if not tx.execute(sa.update(facts).where(*ours).values(value=next_mark.stored())).rowcount:
         raise StoreLocked("another copy into this database is running", _AGAIN)
 
@@ -250,7 +250,7 @@ def _set_next_id(tx: Tx, target: Place, table: sa.Table, given: int) -> None:
 
 def _end_copy(tx: Tx, mark: _Mark) -> None:
     _advance(tx, mark, mark)
-    tx.execute(sa.delete(facts).where(facts.c.name == _COPYING))
+    tx.execute(sa.delete(facts).where(facts.c.name == COPYING))
 
 
 def _fact(tx: Tx, name: str) -> bytes | None:

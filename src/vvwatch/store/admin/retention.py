@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from vvwatch.core import imports, runs
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.exports import ExportStatus
-from vvwatch.core.identities import new_id
+from vvwatch.core.identities import WHOLE, new_id
 from vvwatch.core.runs import Results
 from vvwatch.core.state_machine import DELIVERY_TRANSITIONS, EXPORT_TRANSITIONS
 from vvwatch.store.db import event_order
 from vvwatch.store.db.database import Tx
-from vvwatch.store.runs import journal, llm_calls
+from vvwatch.store.runs import journal, llm_calls, search_documents
 from vvwatch.store.schema import (
     deliveries,
     delivery_attempts,
@@ -169,6 +169,7 @@ def drop_results(tx: Tx, portion: Portion) -> int:
 
     The run, the day and the month keep the costs.
     """
+    search_documents.unindex_items(tx, portion.item_ids, portion.first or WHOLE)
     table = segment_results
     chosen = table.c.run_item_id.in_(portion.item_ids), table.c.ordinal >= portion.first
     tx.execute(sa.delete(table).where(*chosen))

@@ -240,7 +240,7 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
 
 
 def _to_6(conn: sa.Connection) -> None:
-    """Add transcripts, pictures, what the team knows about a file, and the formats of exports."""
+    """Add transcripts, pictures, what the team knows about a file, the formats of exports, and search by words."""
     for column in (
         "media ADD COLUMN facts TEXT",
         "export_automations ADD COLUMN options TEXT",
@@ -250,6 +250,7 @@ def _to_6(conn: sa.Connection) -> None:
         conn.exec_driver_sql(f"ALTER TABLE {column}")
     for table in (schema.transcripts, schema.pictures):
         table.create(conn)
+    schema.create_search(conn)  # filled in the background
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
@@ -268,6 +269,7 @@ def migrate(conn: sa.Connection, now: float) -> int:
     _refuse_newer(found)
     if found == 0:
         schema.metadata.create_all(conn, tables=schema.tables_of(conn.dialect.name))
+        schema.create_search(conn)
         _stamp(conn, LATEST, now)
     for number in range(max(found, 1) + 1, LATEST + 1) if found else ():
         STEPS[number](conn)

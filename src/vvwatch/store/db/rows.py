@@ -11,20 +11,26 @@ import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.event_order import PLACES
-from vvwatch.store.schema import facts, nodes, tables_of
+from vvwatch.store.schema import facts, nodes, search_documents, tables_of
 
 Row = tuple[Any, ...]
 Key = Sequence[str | int]
 
-OWN_FACTS: Final = ("copying", "installation")
+COPYING: Final = "copying"
+INSTALLATION: Final = "installation"
+SEARCHABLE: Final = "searchable"
+OWN_FACTS: Final = (COPYING, INSTALLATION, SEARCHABLE)
 """Facts about a database, not about its contents."""
 
 _MODULUS: Final = 1 << 128
 
 
 def domain_tables() -> list[sa.Table]:
-    """Return the tables of an installation, each after those it refers to, without the nodes at work now."""
-    return [table for table in tables_of("postgresql") if table is not nodes]
+    """Return the tables of an installation, each after those it refers to, without the nodes at work now.
+
+    What is searched by words follows from the others, and is made again on the other side.
+    """
+    return [table for table in tables_of("postgresql") if table not in (nodes, search_documents)]
 
 
 def read_batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:

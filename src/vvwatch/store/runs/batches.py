@@ -16,7 +16,7 @@ from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx, is_one_of, upsert
 from vvwatch.store.db.typed import model_of
 from vvwatch.store.models.runs import Run
-from vvwatch.store.runs import llm_calls
+from vvwatch.store.runs import llm_calls, search_documents
 from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
@@ -165,6 +165,7 @@ def _count_results(tx: Tx, item_ids: Sequence[int]) -> SegmentCounts:
     rows = tx.all(chosen.group_by(results.c.run_item_id))
     for row in rows:
         tx.update(run_items, row.run_item_id, **SegmentCounts(row.segments, row.failed).columns)
+        search_documents.index_item(tx, row.run_item_id)
     return SegmentCounts(sum(row.segments for row in rows), sum(row.failed for row in rows))
 
 

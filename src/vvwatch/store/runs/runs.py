@@ -26,7 +26,15 @@ from vvwatch.store.delivery.events import announce
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.imports import ImportJob, Media
 from vvwatch.store.models.runs import Run, RunItem
-from vvwatch.store.runs import journal, llm_calls, media_items, pictures, processor_states, transcripts
+from vvwatch.store.runs import (
+    journal,
+    llm_calls,
+    media_items,
+    pictures,
+    processor_states,
+    search_documents,
+    transcripts,
+)
 from vvwatch.store.runs.batches import (
     MEDIA_STATUS,
     TOTAL,
@@ -264,6 +272,7 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
         return None
     journal.replace_results(tx, item.id, result.segments)
     pictures.store_pack(tx, item.id, result.pictures)
+    search_documents.index_item(tx, item.id)
     llm_calls.close_calls(tx, item.id)
     more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
     found = SegmentCounts(item.segment_count, item.failed_segment_count)
@@ -324,6 +333,7 @@ def _close_item(tx: Tx, job: Job, **columns: Any) -> tuple[RunItem | None, Segme
     found = journal.count_segments(tx, item.id)
     if found.segments:
         tx.update(run_items, item.id, **found.columns)
+        search_documents.index_item(tx, item.id)
     return model_of(RunItem, item), found
 
 

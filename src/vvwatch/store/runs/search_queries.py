@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from vvwatch.core.identities import WHOLE as WHOLE_ITEM
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
@@ -57,6 +58,11 @@ class SearchHit:
     item: SearchItem
     segment: SearchSegment | None
     metadata: str | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Item and ordinal."""
+        return self.item.id, self.segment.ordinal if self.segment else WHOLE_ITEM
 
     @property
     def place(self) -> SearchPosition:
@@ -201,6 +207,16 @@ _COLUMNS: Final = (
 )
 
 
+_SEGMENT_COLUMNS: Final = (
+    segment_results.c.run_item_id,
+    segment_results.c.ordinal,
+    segment_results.c.start_time,
+    segment_results.c.end_time,
+    sa.type_coerce(segment_results.c.metadata, sa.Text).label("metadata"),
+    segment_results.c.metadata_text,
+)
+
+
 def _read_segments(tx: Tx, items: _Items, after: SearchPosition | None) -> SearchChunk:
     """Return the segments of several items, or part of those of one item."""
     taken, count = 0, 0
@@ -229,14 +245,7 @@ def _list_good_segments(
     columns = segment_results.c
     wanted: list[sa.ColumnElement[bool]] = [columns.run_item_id.in_(item_ids), columns.error.is_(None)]
     wanted += [sa.or_(columns.run_item_id != begun, columns.ordinal > ordinal)] if begun is not None else []
-    read = sa.select(
-        columns.run_item_id,
-        columns.ordinal,
-        columns.start_time,
-        columns.end_time,
-        sa.type_coerce(columns.metadata, sa.Text).label("metadata"),
-        columns.metadata_text,
-    ).where(*wanted)
+    read = sa.select(*_SEGMENT_COLUMNS).where(*wanted)
     if len(item_ids) == 1:
         read = read.order_by(columns.ordinal).limit(_SEGMENTS_AT_ONCE)
     return models_of(SearchSegment, tx.all(read)) if item_ids else []
@@ -248,3 +257,28 @@ def _is_in(item: SearchItem, place: SearchPosition) -> bool:
 
 def _end_of_item(item: _ItemSize | SearchItem) -> SearchPosition:
     return SearchPosition(item.run_id, item.media_id, WHOLE)
+
+
+def read_hits(tx: Tx, places: Sequence[tuple[int, int]]) -> list[SearchHit]:
+    """Return the results at these places (item and ordinal; `WHOLE_ITEM` for the whole), in this order."""
+    ids = list({item_id for item_id, _ in places})
+    chosen = sa.select(*_COLUMNS).join(media, media.c.id == run_items.c.media_id)
+    chosen = chosen.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+    items = models_of(SearchItem, tx.all(chosen.where(run_items.c.id.in_(ids)))) if ids else []
+    of = {item.id: item for item in items}
+    its = segment_results.c
+    wanted = sa.or_(
+        sa.false(),
+        *(sa.and_(its.run_item_id == item, its.ordinal == at) for item, at in places if at > WHOLE_ITEM),
+    )
+    rows = models_of(SearchSegment, tx.all(sa.select(*_SEGMENT_COLUMNS).where(wanted))) if places else []
+    segments = {(row.run_item_id, row.ordinal): row for row in rows}
+    found = (
+        (of.get(item_id), segments.get((item_id, ordinal)), ordinal == WHOLE_ITEM)
+        for item_id, ordinal in places
+    )
+    return [
+        SearchHit(item, segment, item.video_metadata if segment is None else segment.metadata)
+        for item, segment, whole in found
+        if item is not None and (whole or segment is not None)
+    ]

@@ -38,6 +38,7 @@ from vvwatch.store.models.imports import Media
 from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
 from vvwatch.store.runs import journal, llm_calls, media_items, pictures, processor_states, runs
 from vvwatch.store.runs import run_queries as queries
+from vvwatch.store.runs import search_documents as documents
 from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.endings import event_data
 from vvwatch.store.runs.runs import ItemWork
@@ -329,7 +330,9 @@ def _fail_again(tx: Tx, job: Job, item: RunItem, ordinal: int, found: Segment | 
 
 
 def _replace_segment(tx: Tx, item: RunItem, ordinal: int, found: Segment) -> None:
+    documents.unindex_segment(tx, item.id, [ordinal])
     tx.execute(sa.update(segment_results).where(*_is_segment(item.id, ordinal)).values(asdict(found)))
+    documents.index_item(tx, item.id, [ordinal])
 
 
 def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
@@ -340,6 +343,8 @@ def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
         columns |= {"video_metadata": result.metadata, "video_metadata_text": result.metadata_text}
         media_items.set_media_status(tx, "media.processing.completed", of.run, of.source, "processed")
     tx.update(run_items, item.id, **found.columns, **columns)
+    if "video_metadata" in columns:
+        documents.index_item(tx, item.id, [WHOLE])
     return _recount_run(tx, of, columns, completed_segments=item.failed_segment_count - found.failed)
 
 
@@ -355,9 +360,11 @@ def _status_columns(tx: Tx, item: RunItem, result: ProcessingResult) -> Mapping[
 def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
     """Store the result of the whole item; return the recounted run."""
     item, columns = of.item, runs.item_columns(result)
+    documents.unindex_items(tx, [item.id])
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
     journal.replace_results(tx, item.id, result.segments)
     pictures.store_pack(tx, item.id, result.pictures)
+    documents.index_item(tx, item.id)
     journal.delete_retried(tx, item.id)
     if columns["status"] != ItemStatus.FAILED:
         media_items.set_media_status(tx, "media.processing.completed", of.run, of.source, "processed")

@@ -18,6 +18,7 @@ from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.typed import model_of, models_of
 from vvwatch.store.models.runs import Run, StoredTranscript
+from vvwatch.store.runs import search_documents
 from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.journal import Owner, require_owner
 from vvwatch.store.schema import media, prompt_runs, transcripts
@@ -55,7 +56,11 @@ def recount_transcription(
 
 
 def store_transcript(tx: Tx, item_id: int, found: Transcript | None, error: str | None = None) -> None:
-    """Store what is said in the item; with None, `error` says why there is no transcript."""
+    """Store what is said in the item; with None, `error` says why there is no transcript.
+
+    The words of an ended item are searchable from then on.
+    """
+    search_documents.unindex_items(tx, [item_id])
     values = {
         "source": found.source if found else "",
         "origin": found.origin if found else "",
@@ -66,6 +71,7 @@ def store_transcript(tx: Tx, item_id: int, found: Transcript | None, error: str 
     }
     statement = upsert(tx.conn.dialect.name, transcripts).values(run_item_id=item_id, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=[transcripts.c.run_item_id], set_=values))
+    search_documents.index_item(tx, item_id)
 
 
 def load_transcripts(tx: Tx, item_ids: Sequence[int]) -> dict[int, StoredTranscript]:

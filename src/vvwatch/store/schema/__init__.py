@@ -33,6 +33,7 @@ from vvwatch.store.schema.results import (
     segment_retries,
     transcripts,
 )
+from vvwatch.store.schema.searching import SEARCH_TEXT, search_documents
 from vvwatch.store.schema.watching import (
     absences,
     claims,
@@ -50,8 +51,20 @@ from vvwatch.store.schema.watching import (
 
 
 def tables_of(dialect: str) -> list[sa.Table]:
-    """The tables to be made, each after those that it refers to. On PostgreSQL the engine brings its own queue."""
-    return [table for table in metadata.sorted_tables if dialect == "sqlite" or table is not jobs]
+    """The tables to be made, each after those that it refers to.
+
+    On PostgreSQL the engine brings its own queue; on SQLite `create_search` makes what is searched.
+    """
+    other = search_documents if dialect == "sqlite" else jobs
+    return [table for table in metadata.sorted_tables if table is not other]
+
+
+def create_search(conn: sa.Connection) -> None:
+    """Make what is searched by words: on SQLite a virtual table, on PostgreSQL `search_documents`, unless it exists."""
+    if conn.dialect.name == "sqlite":
+        conn.exec_driver_sql(SEARCH_TEXT)
+    else:
+        search_documents.create(conn, checkfirst=True)
 
 
 __all__ = [
@@ -60,6 +73,7 @@ __all__ = [
     "audit",
     "claims",
     "connectors",
+    "create_search",
     "deletions",
     "deliveries",
     "delivery_attempts",
@@ -92,6 +106,7 @@ __all__ = [
     "reconciles",
     "retried_segments",
     "run_items",
+    "search_documents",
     "segment_results",
     "segment_retries",
     "spending",
