@@ -18,7 +18,7 @@ from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
 from tests.model_server import ModelServer
 from vvwatch.config import load
 from vvwatch.telemetry import CATALOGUE, Telemetry
-from vvwatch.workflow.pipeline.artifact import json_schema
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 ROOT = Path(__file__).parents[1]
 DOCS = (ROOT / "docs/processors.md").read_text()

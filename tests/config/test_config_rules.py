@@ -171,6 +171,27 @@ def test_what_an_automation_cannot_use_is_a_problem(
     assert (problem.line, problem.key) == (14, f"automations.main.{key}")
 
 
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ('formats = ["doc"]', "formats"),
+        ("formats = []", "formats"),
+        ('name = "../{export}.{ext}"', "name"),
+        ('name = "{export}"', "name"),
+        ('files = "all"', "files"),
+        ("sidecars = true", "sidecars"),
+    ],
+)
+def test_an_export_can_be_laid_out_like_that(problems: Problems, good: str, options: str, key: str) -> None:
+    text = good + f'export = {{ connector = "results", {options} }}'
+    assert keys(problems(text)) == [f"automations.main.export.{key}"]
+
+
+def test_formats_are_named_with_their_choices(problems: Problems, good: str) -> None:
+    [problem] = problems(good + 'export = { connector = "results", formats = ["csv", "doc"] }')
+    assert problem.hint.startswith("the formats are json, jsonl, csv, parquet")
+
+
 def test_an_export_base_path_stays_below_its_connector(problems: Problems, good: str) -> None:
     text = good.replace('scopes = ["export"]', 'scopes = ["export"]\nexport_base_path = "../up"')
 

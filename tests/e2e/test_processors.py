@@ -16,7 +16,7 @@ from tests.daemon_process import ADMIN_KEY, Daemon
 from tests.e2e import episodes
 from tests.e2e.conftest import Make
 from tests.model_server import ModelServer
-from vvwatch.workflow.pipeline.artifact import json_schema
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 SCALE = "\n[debounce]\nscale = 0.005\n"
 Processing = Callable[[Path], str]

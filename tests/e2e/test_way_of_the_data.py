@@ -17,7 +17,7 @@ from tests import samples
 from tests.daemon_process import ADMIN_KEY, SECRET, Daemon, wait_until
 from tests.e2e.conftest import Make
 from tests.receiver import Receiver
-from vvwatch.workflow.pipeline.artifact import json_schema
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 BAD = {
     "empty.mp4": "zero_byte",

@@ -12,7 +12,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource
 from vvwatch.formats.columns import schema_columns
 from vvwatch.formats.items import ExportedItem, NotApplicable
 from vvwatch.formats.registry import FORMATS
@@ -64,6 +63,7 @@ def item(metadata: dict[str, Any], *, run_id: str = "run_1", name: str = "a.mp4"
         "metadata": metadata,
         "processing_warning": None,
         "field_extraction_error": None,
+        "transcript": {"text": "one two", "language": "en", "source": "sidecar", "words": []},
     }
     whole: dict[str, Any] = {
         "result_type": "video",
@@ -87,9 +87,7 @@ def item(metadata: dict[str, Any], *, run_id: str = "run_1", name: str = "a.mp4"
     }
     level = {"json_schema": {"type": "object", "properties": {"mood": {"type": "string"}}}}
     run = {"run_id": run_id, "json_schema": SCHEMA, "video_level": level}
-    cues = (Cue(0, 1, "one"), Cue(4, 4.9, "two"), Cue(5, 6, "three"))
-    said = Transcript(TranscriptSource.SIDECAR, "a.srt", "en", cues)
-    return ExportedItem({"video": video, "segments": [segment], "video_result": whole}, run, said)
+    return ExportedItem({"video": video, "segments": [segment], "video_result": whole}, run)
 
 
 def write(name: str, *items: ExportedItem) -> bytes:
@@ -109,10 +107,10 @@ def rows_of(query: str) -> list[tuple[Any, ...]]:
 
 def test_a_line_of_json_is_a_segment_or_a_whole_item() -> None:
     segment, whole = map(json.loads, write("jsonl", item(FULL)).splitlines())
-    assert (segment["result_type"], segment["metadata"], segment["transcript"]) == (
+    assert (segment["result_type"], segment["metadata"], segment["transcript"]["text"]) == (
         "segment",
         FULL,
-        "one\ntwo",
+        "one two",
     )
     assert (whole["result_type"], whole["metadata"], whole["key"]) == ("video", {"mood": "calm"}, "in/a.mp4")
 
@@ -120,6 +118,7 @@ def test_a_line_of_json_is_a_segment_or_a_whole_item() -> None:
 def test_fields_become_dotted_columns_with_their_values() -> None:
     segment, whole = read_csv(write("csv", item(FULL)))
     assert segment["metadata.title"] == "Dawn"
+    assert (segment["transcript"], segment["transcript_language"]) == ("one two", "en")
     assert segment["metadata.scene.place"] == "quay"
     assert (segment["metadata.scene.shots"], segment["metadata.scene.score"]) == ("3", "1.0")
     assert segment["metadata.scene.night"] == "false"

@@ -13,7 +13,7 @@ import videovector
 
 from tests.sdk.twins import Twin
 from tests.sdk.world import World
-from vvwatch.workflow.pipeline.artifact import json_schema
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 SOON = {"poll_interval": 0.05, "timeout": 30}
 

@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal
 from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
 from tests.model_server import ModelServer
 from tests.sdk.twins import CLIENTS, Twin
-from vvwatch.workflow.pipeline.artifact import json_schema
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 SOON = {"poll_interval": 0.05, "timeout": 60}
 INDEX = {"type": "index", "index_id": "idx_main"}

@@ -19,6 +19,7 @@ from vvwatch.config.prompts import PromptPreset, PromptTable
 from vvwatch.core.absence import Confirmation
 from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.exports import JSON, ExportOptions
 from vvwatch.core.processors import TECHNICAL, ProcessorNames
 from vvwatch.core.retries import Bound, Patience
 from vvwatch.core.windows import default_max_wait
@@ -211,13 +212,24 @@ class IndexTable(Table):
 
 
 class AutomationExport(Table):
-    """Where the results of an automation's index go."""
+    """Where the results of an automation's index go, in which formats and under which names."""
 
     required = ("connector",)
 
     connector: str = ""
     subpath: Subpath | None = None
+    formats: Annotated[tuple[str, ...], List, Field(min_length=1, max_length=50)] = (JSON,)
+    name: str | None = Field(default=None, max_length=300)
+    files: Literal["run", "item"] = "run"
+    sidecars: bool = False
+    pretty: bool = False
+    latest: bool = False
     enabled: bool = True
+
+    @property
+    def options(self) -> ExportOptions:
+        """The formats and the layout."""
+        return ExportOptions(self.formats, self.name, self.files, self.sidecars, self.pretty, self.latest)
 
 
 class Automation(Table):

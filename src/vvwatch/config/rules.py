@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from vvwatch.config.databases import database_file
 from vvwatch.config.ids import prompt_id
 from vvwatch.config.models import (
     Automation,
+    AutomationExport,
     Settings,
 )
 from vvwatch.config.outgoing import Webhook
@@ -23,11 +25,13 @@ from vvwatch.config.processor_rules import check_processors
 from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptTable, VideoLevel
 from vvwatch.core.connections import affordable_connections
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.exports import ExportOptions, check_options
 from vvwatch.core.filesystems import COMFORTABLE_SPOOL_BYTES, Keeping, Mount, spool_room_bytes
 from vvwatch.core.globs import HINT, regular_expression_in
 from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.core.networks import PRIVATE, Reach
 from vvwatch.errors import InvalidInput
+from vvwatch.formats.registry import FORMATS
 from vvwatch.mounts import mount_at
 from vvwatch.options.fields import (
     disk_bytes,
@@ -186,9 +190,33 @@ def _check_automations(checked: Checked) -> Iterator[Finding]:
         yield from _check_sizes(checked, loc, automation)
         yield from _check_budget(checked, loc, automation)
         if automation.export is not None:
-            yield from _check_connector(
-                checked, (*loc, "export", "connector"), automation.export.connector, "export"
-            )
+            yield from _check_export(checked, loc, automation, automation.export)
+
+
+def _check_export(
+    checked: Checked, loc: Loc, automation: Automation, export: AutomationExport
+) -> Iterator[Finding]:
+    yield from _check_connector(checked, (*loc, "export", "connector"), export.connector, "export")
+    if not all(checked.sound((*loc, "export", key)) for key in ("formats", "name")):
+        return
+    for key, options in (
+        ("formats", replace(export.options, name=None)),
+        ("name", ExportOptions(name=export.name)),
+    ):
+        try:
+            check_options(options, FORMATS)
+        except InvalidInput as error:
+            yield Finding((*loc, "export", key), error.message, hint=error.hint)
+    source = checked.settings.connectors.get(automation.connector)
+    if export.sidecars and source is not None and "export" not in source.scopes:
+        what = (
+            f"sidecars are written to the connector {automation.connector!r}, which lacks the scope 'export'"
+        )
+        yield Finding(
+            (*loc, "export", "sidecars"),
+            what,
+            hint=f'add "export" to the scopes of [connectors.{automation.connector}]',
+        )
 
 
 def _check_reference(checked: Checked, loc: Loc, name: str, section: str) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vvwatch import extras
 from vvwatch.config import CloudConnector, Config
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
+from vvwatch.formats.registry import FORMATS
 from vvwatch.options.findings import key_lines, nearest_line
 from vvwatch.providers.registry import PROVIDERS
 
@@ -52,6 +53,10 @@ def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, connector in config.connectors.items():
         if isinstance(connector, CloudConnector):
             yield ("connectors", name), connector.type
+    for name, automation in config.automations.items():
+        for each in automation.export.formats if automation.export else ():
+            if extra := FORMATS[each].extra if each in FORMATS else None:
+                yield ("automations", name, "export", "formats"), extra
     if config.replicated:
         yield ("database_url",), "postgresql"
 

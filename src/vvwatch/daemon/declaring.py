@@ -167,6 +167,7 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
     export = automations.ExportSpec(
         destination_connector_id=ids.connector_id(wanted.export.connector),
         destination_subpath=wanted.export.subpath,
+        options=wanted.export.options,
         enabled=wanted.export.enabled,
         paused=declared.is_export_paused(tx, index_id),
         declared=True,

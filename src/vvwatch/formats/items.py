@@ -62,7 +62,7 @@ Write = Callable[[BinaryIO, Iterable[ExportedItem]], None]
 class Format:
     """One kind of file: its name in settings, the end of its file name with the dot, and how it is written.
 
-    A format of scope ITEM is given exactly one item.
+    A format of scope ITEM is given exactly one item. `extra` names the optional packages that it needs.
     """
 
     name: str
@@ -70,3 +70,4 @@ class Format:
     content_type: str
     scope: Scope
     write: Write
+    extra: str | None = None

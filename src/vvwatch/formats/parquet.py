@@ -104,5 +104,7 @@ def _write(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     write_parquet(file, table.columns, table.rows)
 
 
-PARQUET: Final = Format("parquet", ".parquet", "application/vnd.apache.parquet", Scope.RUN, _write)
+PARQUET: Final = Format(
+    "parquet", ".parquet", "application/vnd.apache.parquet", Scope.RUN, _write, extra="parquet"
+)
 """A table of results for DuckDB, Spark and others."""

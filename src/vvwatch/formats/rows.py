@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +9,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 from vvwatch.core.events import canonical_text
-from vvwatch.core.transcripts import Transcript
 from vvwatch.formats.columns import Column, Kind, Reader, fixed_columns, schema_columns
 from vvwatch.formats.items import ExportedItem, NotApplicable
 
@@ -105,20 +103,11 @@ def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) 
     for item in items:
         video, result = item.document["video"], item.document["video_result"]
         shared = [*_read_result(result), *map(video.get, _VIDEO_NAMES)]
-        texts = SegmentTexts(item.transcript)
-        language = texts.language
         for segment in item.document["segments"]:
             found, error = segment["metadata"], segment["field_extraction_error"]
-            said = texts.join(segment["start_time"], segment["end_time"])
-            rest = (
-                "failed" if error else "completed",
-                None,
-                None,
-                None,
-                said,
-                language,
-                canonical_text(found),
-            )
+            said = segment.get("transcript") or {}
+            spoken = said.get("text"), said.get("language")
+            rest = ("failed" if error else "completed", None, None, None, *spoken, canonical_text(found))
             yield [*shared, *_read_segment(segment), *rest, *segments.read(found), *no_whole]
         yield [*shared, *_read_whole(result), *no_segment, *wholes.read(result["metadata"])]
 
@@ -145,28 +134,6 @@ def iter_lines(item: ExportedItem) -> Iterator[tuple[dict[str, Any], dict[str, A
     """Yield each result of an item in two parts: what all share, the same dictionary each time, and the rest."""
     video, result = item.document["video"], item.document["video_result"]
     shared = {name: result[name] for name in _RESULT_NAMES} | {name: video.get(name) for name in _VIDEO_NAMES}
-    texts = SegmentTexts(item.transcript)
     for segment in item.document["segments"]:
-        own = {name: value for name, value in segment.items() if name not in shared}
-        own["transcript"] = texts.join(segment["start_time"], segment["end_time"])
-        own["transcript_language"] = texts.language
-        yield shared, own
+        yield shared, {name: value for name, value in segment.items() if name not in shared}
     yield shared, {name: value for name, value in result.items() if name not in shared}
-
-
-class SegmentTexts:
-    """Finds what is said in a segment: the cues whose middle is in it (see core.transcripts.cues_within)."""
-
-    def __init__(self, transcript: Transcript | None) -> None:
-        self.language = transcript.language if transcript else None
-        cues = transcript.cues if transcript else ()
-        pairs = sorted((((cue.start_time + cue.end_time) / 2, cue.text) for cue in cues), key=itemgetter(0))
-        self._middles = [middle for middle, _ in pairs]
-        self._texts = [text for _, text in pairs]
-
-    def join(self, start_time: float, end_time: float) -> str | None:
-        """Return the text from `start_time` to `end_time`, a line for each cue; None if there is none."""
-        if not self._middles:
-            return None
-        start, end = bisect_left(self._middles, start_time), bisect_left(self._middles, end_time)
-        return "\n".join(self._texts[start:end]) or None

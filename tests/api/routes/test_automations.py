@@ -346,6 +346,7 @@ async def test_an_export_automation_is_kept(api: Api) -> None:
         "enabled": True,
         "paused": False,
         **body,
+        "options": None,
         "declared": False,
         "last_triggered_at": None,
         "last_export_id": None,

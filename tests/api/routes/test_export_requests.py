@@ -20,7 +20,7 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import jobs_of
 from vvwatch.api.routes.exports import to_response
-from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.core.exports import ExportOptions, ExportStatus, QueueStatus
 from vvwatch.core.runs import Results, RunStatus
 from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import Kind, Priority
@@ -397,6 +397,8 @@ def export_rows(draw: st.DrawFn) -> Any:
         "file_size_bytes": draw(st.integers(0, 1 << 26)) if completed else None,
         "sha256": "00" if completed else None,
         "parts": draw(digests) if completed and not delivered else None,
+        "options": draw(st.none() | st.just(OPTIONS)),
+        "files": draw(st.none() | st.just([])),
         "error_message": draw(texts),
         "last_error": draw(texts),
         "revision": 0,
@@ -407,6 +409,7 @@ def export_rows(draw: st.DrawFn) -> Any:
     return Export(**values)
 
 
+OPTIONS = ExportOptions(("csv",)).document()
 MOMENTS = ("created_at", "available_at", "started_at", "completed_at", "updated_at")
 STRICT_KEYS = {
     "export_id export_type target_id status queue_status attempts max_attempts destination_type",

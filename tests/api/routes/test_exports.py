@@ -68,6 +68,8 @@ async def test_an_export_has_exactly_its_keys(api: Api, story: Story) -> None:
         "file_size_bytes": 812,
         "sha256": "00ff",
         "parts": None,
+        "options": None,
+        "files": None,
         "result_scope": "all",
         "error_message": None,
         "last_error": None,

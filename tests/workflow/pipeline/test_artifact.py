@@ -16,7 +16,8 @@ from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.runs.transcripts import Said
 from vvwatch.store.schema import exports, media, prompt_runs, run_items, segment_results
-from vvwatch.workflow.pipeline.artifact import document_head, json_schema, media_document
+from vvwatch.workflow.pipeline.artifact import document_head, media_document
+from vvwatch.workflow.pipeline.artifact_schema import json_schema
 
 PUBLISHED = Path(__file__).parents[3] / "config" / "export.schema.json"
 

@@ -40,6 +40,7 @@ WHOLE: Final[Mapping[str, Any]] = {
     "ExportAutomationBody": {
         "destination_connector_id": example_id("conn"),
         "destination_subpath": "results",
+        "options": {"formats": ["json", "csv"], "name": "{index}/{date}/{stem}.{ext}", "latest": True},
     },
     "FilterBody": {
         "conditions": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],

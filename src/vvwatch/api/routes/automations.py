@@ -18,6 +18,7 @@ from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import STORAGE_ERRORS
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource, to_iso
+from vvwatch.api.routes.export_options import ExportOptionsBody, ExportOptionsShown, to_shown
 from vvwatch.api.routes.left_out import LeftOutBody
 from vvwatch.api.routes.previews import ImportPreview, check_pattern, preview_automation
 from vvwatch.api.routes.run_options import PromptId, RunOptions, processor_of, to_prompt
@@ -25,6 +26,7 @@ from vvwatch.api.routes.windows import name_missing_automation, report_closed
 from vvwatch.config.models import Automation as Usual
 from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.exports import USUAL_OPTIONS
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import with_lengths
 from vvwatch.core.processors import ProcessorNames
@@ -83,6 +85,7 @@ class ExportAutomationBody(Body):
     paused: bool = False
     destination_connector_id: Annotated[str, Field(min_length=1)]
     destination_subpath: Annotated[Subpath, Field(max_length=1024)] | None = None
+    options: ExportOptionsBody | None = None
 
 
 class ImportAutomation(Resource):
@@ -128,6 +131,7 @@ class ExportAutomation(Resource):
     paused: bool
     destination_connector_id: str
     destination_subpath: str | None
+    options: ExportOptionsShown | None
     declared: bool
     last_triggered_at: str | None
     last_export_id: str | None
@@ -180,7 +184,9 @@ def _next_run_at(state: ImportState) -> str | None:
 
 
 def _export_response(row: ExportAutomationRow) -> ExportAutomation:
-    return ExportAutomation.of(row, automation_id=row.id, status=status_of(row))
+    return ExportAutomation.of(
+        row, automation_id=row.id, status=status_of(row), options=to_shown(row.options)
+    )
 
 
 @router.get("/indexes/{index_id}/automations/import", **require(Scope.READ))
@@ -352,6 +358,7 @@ async def put_export_automation(once: Idempotent, index_id: str, body: ExportAut
     spec = ExportSpec(
         destination_connector_id=body.destination_connector_id,
         destination_subpath=body.destination_subpath or None,
+        options=body.options.to_options() if body.options else USUAL_OPTIONS,
         enabled=body.enabled,
         paused=body.paused,
     )

@@ -14,9 +14,11 @@ from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.links import EXPORT, create_link, secure_origin
 from vvwatch.api.http.streams import StreamedFile, content_disposition, file_chunks
 from vvwatch.api.http.wire import USER_ID, Body, Resource
+from vvwatch.api.routes.export_options import ExportOptionsBody, ExportOptionsShown, to_shown
 from vvwatch.api.routes.segments import Id
-from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.core.exports import USUAL_OPTIONS, ExportStatus, QueueStatus
 from vvwatch.core.keys import Scope
+from vvwatch.core.objects import base_name
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports as export_store
@@ -35,15 +37,17 @@ class ExportBody(Body):
     destination_connector_id: Id | None = None
     destination_subpath: Text | None = None
     result_scope: Literal["all", "matches"] = "all"
+    options: ExportOptionsBody | None = None
 
     def destination(self) -> Destination:
-        """Raises InvalidInput for a `result_scope` that does not exist here."""
+        """Raises InvalidInput for a `result_scope` that does not exist here, and for options that cannot be."""
         if self.result_scope != "all":
             raise InvalidInput(
                 "result_scope 'matches' needs a run that selects media, which this server does not have",
                 "omit it: all results are exported",
             )
-        return Destination(self.destination_connector_id, self.destination_subpath or None)
+        options = self.options.to_options() if self.options else USUAL_OPTIONS
+        return Destination(self.destination_connector_id, self.destination_subpath or None, options)
 
 
 class IndexExportBody(ExportBody):
@@ -70,8 +74,22 @@ class ExportPart(Resource):
     download_url: str
 
 
+class ExportedFile(Resource):
+    """A file of an export with options: its key in the connector, or its name in the file for download."""
+
+    name: str
+    format: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    connector_id: str | None = None
+
+
 class Export(Resource):
-    """An export. Size and digest are those of its file; of a document in several parts, of the first."""
+    """An export. Size and digest are those of its file; of a document in several parts, of the first.
+
+    With options they are those of the manifest, or of the file for download; `files` has the first 100 files.
+    """
 
     export_id: str
     user_id: str
@@ -99,6 +117,8 @@ class Export(Resource):
     file_size_bytes: int | None
     sha256: str | None
     parts: list[ExportPart] | None
+    options: ExportOptionsShown | None
+    files: list[ExportedFile] | None
     result_scope: str = "all"
     error_message: str | None
     last_error: str | None
@@ -132,6 +152,8 @@ def to_response(row: ExportRow) -> Export:
         gcs_uri=f"vvwatch://exports/{row.id}.json" if downloadable else row.destination_uri,
         download_url=_download_path(row) if downloadable else None,
         parts=_to_parts(row) if downloadable else None,
+        options=to_shown(row.options),
+        files=None if row.files is None else [ExportedFile(**each) for each in row.files],
         export_params=_to_params(row),
     )
 
@@ -197,7 +219,10 @@ _Part = Query(ge=1, description="the part, of a document in several")
 _Token = Query(description="replaces a key, for this export only: see download-url")
 _DOCUMENT: dict[str, Any] = {
     "description": "The document, or this part of it",
-    "content": {"application/json": {"schema": {"type": "object"}}},
+    "content": {
+        "application/json": {"schema": {"type": "object"}},
+        "application/zip": {"schema": {"type": "string"}},
+    },
 }
 
 
@@ -221,12 +246,22 @@ async def download_export(
     if part > len(found):
         raise NotFound("export_part", str(part), f"export {export_id!r} has {len(found)}")
     path = await context.document(row, part)
+    name, content_type = _describe_download(row, path.name)
     headers = {
-        "Content-Type": "application/json",
-        "Content-Disposition": content_disposition(path.name),
+        "Content-Type": content_type,
+        "Content-Disposition": content_disposition(name),
         "Cache-Control": "private, no-store",
     }
     return StreamedFile(file_chunks(path), found[part - 1].size_bytes, headers)
+
+
+def _describe_download(row: ExportRow, document: str) -> tuple[str, str]:
+    """Return the name and the content type of the file: the document, the only file, or a zip file of several."""
+    if row.files is None:
+        return document, "application/json"
+    if [each["sha256"] for each in row.files] == [row.sha256]:
+        return base_name(row.files[0]["name"]), row.files[0]["content_type"]
+    return f"{row.id}.zip", "application/zip"
 
 
 def _why_not_ready(row: ExportRow) -> str:

@@ -8,7 +8,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, destination_key
+from vvwatch.core.exports import (
+    USUAL_OPTIONS,
+    ExportOptions,
+    ExportStatus,
+    ExportType,
+    QueueStatus,
+    destination_key,
+)
 from vvwatch.core.runs import TERMINAL, Results, RunStatus
 from vvwatch.core.state_machine import check_transition
 from vvwatch.errors import Conflict, InvalidInput
@@ -32,6 +39,9 @@ from vvwatch.store.schema import (
     segment_results,
 )
 
+MOST_FILES: Final = 100
+"""So many files of an export are recorded; its manifest names them all."""
+
 _EXPORTED = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES)
 
 
@@ -42,10 +52,11 @@ def check_destination(base_path: str | None, subpath: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The destination of an export; without a connector it is downloaded."""
+    """The destination of an export, and the layout of its files; without a connector it is downloaded."""
 
     connector_id: str | None = None
     subpath: str | None = None
+    options: ExportOptions = USUAL_OPTIONS
 
 
 def get(tx: Tx, export_id: str) -> Export:
@@ -114,7 +125,8 @@ def require_results(runs: Sequence[Run]) -> None:
 def _create(tx: Tx, to: Destination, **values: Any) -> Export:
     export_id = tx.new_id("exp")
     moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
-    tx.insert(exports, id=export_id, **values, **_resolve_destination(tx, to), **moments)
+    values |= _resolve_destination(tx, to)
+    tx.insert(exports, id=export_id, options=to.options.document(), **values, **moments)
     tx.enqueue(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
     return get(tx, export_id)
 
@@ -123,6 +135,8 @@ def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
     if to.connector_id is None:
         if to.subpath:
             raise InvalidInput("destination_subpath needs a destination_connector_id", "name a connector")
+        if to.options.sidecars or to.options.latest:
+            raise InvalidInput("sidecars and latest need a destination_connector_id", "name a connector")
         return {}
     connector = catalog.get_connector(tx, to.connector_id)
     if "export" not in connector.scopes:
@@ -168,6 +182,7 @@ def request_automatic(tx: Tx, run: Run) -> str | None:
         destination_connector_id=connector.id,
         destination_base_path=connector.export_base_path,
         destination_subpath=automation.destination_subpath,
+        options=automation.options,
         created_at=tx.now,
         available_at=tx.now,
         updated_at=tx.now,
@@ -287,11 +302,18 @@ def is_current(tx: Tx, job: Job) -> bool:
 
 
 def finish(
-    tx: Tx, job: Job, written: WriteResult, *, delivered: bool, parts: Sequence[WriteResult] = ()
+    tx: Tx,
+    job: Job,
+    written: WriteResult,
+    *,
+    delivered: bool,
+    parts: Sequence[WriteResult] = (),
+    files: Sequence[dict[str, Any]] | None = None,
 ) -> Export | None:
     """Complete the export and announce `export.ready`. None for a stale job.
 
-    `parts` are the files of a document for download: `written`, and more if it was divided.
+    `parts` are the files of a document for download: `written`, and more if it was divided. `files` are those of an
+    export with options; the first of them are recorded.
     """
     row = _end_attempt(
         tx,
@@ -302,6 +324,7 @@ def finish(
         file_size_bytes=written.size_bytes,
         sha256=written.sha256,
         parts=_describe_parts(parts) if len(parts) > 1 else None,
+        files=None if files is None else list(files[:MOST_FILES]),
         destination_uri=written.uri if delivered else None,
         completed_at=tx.now,
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.cadence import ScanSchedule
+from vvwatch.core.exports import USUAL_OPTIONS, ExportOptions
 from vvwatch.core.filters import check_rules, rules_of
 from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
@@ -72,6 +73,7 @@ class ExportSpec:
 
     destination_connector_id: str
     destination_subpath: str | None = None
+    options: ExportOptions = USUAL_OPTIONS
     enabled: bool = True
     paused: bool = False
     declared: bool = False
@@ -350,6 +352,7 @@ def save_export(
     values = {
         "destination_connector_id": spec.destination_connector_id,
         "destination_subpath": spec.destination_subpath,
+        "options": spec.options.document(),
         "enabled": spec.enabled,
         "paused": spec.paused,
         "declared": spec.declared,

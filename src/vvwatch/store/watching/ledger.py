@@ -174,6 +174,12 @@ def find_own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
     return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
 
 
+def find_claims(tx: Tx, uris: Sequence[str]) -> dict[str, str]:
+    """Return those of these addresses that vvwatch wrote or was about to write, with their exports."""
+    found = sa.select(outputs.c.uri, outputs.c.export_id).where(outputs.c.uri.in_(uris))
+    return {row.uri: row.export_id for row in tx.execute(found)}
+
+
 def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
     """Record, before the writes, that `uris` are outputs of vvwatch and never inputs."""
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])

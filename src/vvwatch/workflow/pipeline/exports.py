@@ -6,38 +6,39 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from vvwatch import private_files
 from vvwatch.core.events import canonical_json
-from vvwatch.core.exports import destination_key, manifest_key
+from vvwatch.core.exports import ExportOptions, destination_key, manifest_key
 from vvwatch.core.objects import base_name
 from vvwatch.core.shortages import own_shortage, shortage_in
 from vvwatch.errors import Conflict, MachineShortage, ObjectExists, ObjectNotFound, VvwatchError
 from vvwatch.ports import Clock, Job, Storage, WriteResult
-from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.database import Database
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.exports import ExportWork
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Export, ExportedRun
-from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
-from vvwatch.store.runs import transcripts
-from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline import artifact
 from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandon_on_error
+from vvwatch.workflow.pipeline.export_files import FileBuilder, LoadedItem, load_page
+from vvwatch.workflow.pipeline.packaging import Package, package_files
+from vvwatch.workflow.pipeline.publishing import Publisher
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 from vvwatch.workflow.pipeline.writes import write_until_committed
 
-_ITEMS_PER_PAGE = 50
-_SEGMENTS_PER_PAGE = 2_000
 _EXPORTS_AT_ONCE = 500
 _MOST_MANIFEST_BYTES = 65_536
 _JSON = "application/json"
 _SHORTAGE_SECONDS = 30.0
+_KEPT = {".json", ".download"}
+"""The suffixes of complete files."""
 
 
 class Exports:
@@ -64,12 +65,12 @@ class Exports:
         """Create the folder; delete files that a dead process left incomplete."""
         private_files.make_private_folder(self._folder)
         for path in self._folder.iterdir():
-            if path.suffix != ".json":
+            if path.suffix not in _KEPT:
                 path.unlink()
 
     async def remove_orphans(self) -> int:
         """Remove the documents of exports that were delivered or deleted; return the number of files."""
-        paths = await anyio.to_thread.run_sync(lambda: list(self._folder.glob("*.json")))
+        paths = await anyio.to_thread.run_sync(self._list_documents)
         ids = sorted({path.name.partition(".")[0] for path in paths})
         needed: set[str] = set()
         for start in range(0, len(ids), _EXPORTS_AT_ONCE):
@@ -79,24 +80,31 @@ class Exports:
         await anyio.to_thread.run_sync(_remove_files, orphans)
         return len(orphans)
 
+    def _list_documents(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if path.suffix in _KEPT]
+
     async def export(self, job: Job) -> None:
         """Handle one export."""
         work = await self._database.write(exports.begin, job)
         if work is None:
             return
+        parts: list[WriteResult] = []
+        files: list[dict[str, Any]] | None = None
         try:
-            parts = await self._build(work)
-            written = parts[0]
-            if work.connector is not None:
-                written = await self._deliver(job, work, work.connector)
+            if work.export.options is not None:
+                written, files = await self._export_files(job, work, ExportOptions.of(work.export.options))
+            else:
+                parts = await self._build(work)
+                written = parts[0]
+                if work.connector is not None:
+                    written = await self._deliver(job, work, work.connector)
         except Exception as failure:  # noqa: BLE001  # one export must not fail for ever
             short = own_shortage(failure) if isinstance(failure, OSError) else None
             await self._retry_or_fail(job, work, short or _to_known_error(job, failure))
             return
         delivered = work.connector is not None
-        ended = await write_until_committed(
-            self._database, self._clock, exports.finish, job, written, delivered=delivered, parts=parts
-        )
+        finish = partial(exports.finish, delivered=delivered, parts=parts, files=files)
+        ended = await write_until_committed(self._database, self._clock, finish, job, written)
         if ended is not None:
             self._telemetry.emit(
                 "export.finished",
@@ -111,7 +119,7 @@ class Exports:
 
         `part` is the number of one of several files. Raises Conflict if the results it was built from no longer exist.
         """
-        path = self._path(export.id, part)
+        path = self._path(export.id, part) if export.options is None else self._package_path(export.id)
         size_bytes = export.parts[part - 1]["size_bytes"] if export.parts else export.file_size_bytes
         if not await anyio.to_thread.run_sync(_has_size, path, size_bytes):
             async with self._rebuilding:
@@ -120,15 +128,41 @@ class Exports:
         return path
 
     async def _rebuild(self, export: Export) -> None:
-        built = await self._build(await self._database.read(exports.load_work, export.id))
+        work = await self._database.read(exports.load_work, export.id)
+        if export.options is not None:
+            built = [(await self._package(work, ExportOptions.of(export.options))).written]
+            paths = [self._package_path(export.id)]
+        else:
+            built = await self._build(work)
+            paths = [self._path(export.id, number) for number in range(1, len(built) + 1)]
         digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
         if [written.sha256 for written in built] != digests:
-            for number in range(1, len(built) + 1):
-                self._path(export.id, number).unlink()
+            _remove_files(paths)
             raise Conflict(
                 f"the document of export {export.id!r} is gone",
                 "it is not in this node's state directory, and the results have changed since; export again",
             )
+
+    async def _export_files(
+        self, job: Job, work: ExportWork, options: ExportOptions
+    ) -> tuple[WriteResult, list[dict[str, Any]] | None]:
+        """Build the files of an export with options and publish them; return the manifest, or the file for download."""
+        if work.connector is None:
+            package = await self._package(work, options)
+            return package.written, package.files
+        storage = await self._reading.storage(work.connector)
+        files = FileBuilder(self._database, work, options, self._folder).build()
+        publisher = Publisher(self._database, self._reading, job, work, self._folder)
+        published = await publisher.publish(storage, options, files)
+        return published.manifest, published.files
+
+    async def _package(self, work: ExportWork, options: ExportOptions) -> Package:
+        files = FileBuilder(self._database, work, options, self._folder).build()
+        path = self._package_path(work.export.id)
+        return await anyio.to_thread.run_sync(package_files, work.export, files, path, self._most_bytes)
+
+    def _package_path(self, export_id: str) -> Path:
+        return self._folder / f"{export_id}.download"
 
     async def _retry_or_fail(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
         message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
@@ -158,7 +192,7 @@ class Exports:
         with abandon_on_error(document):
             for run in work.runs:
                 after = 0
-                while page := await self._database.read(_load_page, run.id, after):
+                while page := await self._database.read(load_page, run.id, after):
                     await anyio.to_thread.run_sync(_add_page, document, run, page)
                     after = page[-1][0].id
             return await anyio.to_thread.run_sync(document.end)
@@ -245,23 +279,7 @@ async def _read_object(storage: Storage, key: str) -> bytes | None:
         return None
 
 
-_Item = tuple[RunItemWithMedia, Sequence[SegmentResult], Said]
-
-
-def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
-    """Return the next items with their segments: at least one item, and few segments in all."""
-    page: list[_Item] = []
-    segments = 0
-    for row in exports.list_items(tx, run_id, after, _ITEMS_PER_PAGE):
-        segments += row.segment_count
-        if page and segments > _SEGMENTS_PER_PAGE:
-            break
-        said = transcripts.load_said(tx, [row.id]).get(row.id, NOTHING_KNOWN)
-        page.append((row, exports.list_segments(tx, row.id), said))
-    return page
-
-
-def _add_page(document: Document, run: ExportedRun, page: Sequence[_Item]) -> None:
+def _add_page(document: Document, run: ExportedRun, page: Sequence[LoadedItem]) -> None:
     for row, segments, said in page:
         document.add(artifact.media_document(run, row, segments, said))
 
