@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -21,6 +22,7 @@ _USUAL: Final = (
     Fraction(60),
 )
 _FASTEST: Final = 1000
+_TWO_DIGITS: Final = tuple(f"{number:02d}" for number in range(100))
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -60,8 +62,9 @@ class Counting:
         seconds, frames = divmod(number, nominal)
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
-        last = f"{frames:02d}" if nominal <= 100 else f"{frames:03d}"
-        return f"{hours:02d}:{minutes:02d}:{seconds:02d}{';' if dropped else ':'}{last}"
+        last = _TWO_DIGITS[frames] if nominal <= 100 else f"{frames:03d}"
+        point = ";" if dropped else ":"
+        return f"{_TWO_DIGITS[hours]}:{_TWO_DIGITS[minutes]}:{_TWO_DIGITS[seconds]}{point}{last}"
 
     def parse(self, text: str) -> int:
         """Return the frame number of a timecode. Raises ValueError for none, and for a number that is left out."""
@@ -134,11 +137,20 @@ def _snap_rate(rate: Fraction) -> Fraction | None:
     return next((each for each in (whole, ntsc) if abs(each - rate) <= rate / 5000), None)
 
 
+def frame_counter(rate: Fraction) -> Callable[[float], int]:
+    """Return what gives the number of the frame that begins nearest to a moment in seconds; the later one of two."""
+    factor, unit = 2 * rate.numerator, _MICROSECONDS * rate.denominator
+    divisor = 2 * unit
+
+    def count(seconds: float) -> int:
+        return (round(seconds * _MICROSECONDS) * factor + unit) // divisor
+
+    return count
+
+
 def frame_at(seconds: float, rate: Fraction) -> int:
     """Return the number of the frame that begins nearest to `seconds`; the later one of two."""
-    doubled = 2 * round(seconds * _MICROSECONDS) * rate.numerator
-    unit = _MICROSECONDS * rate.denominator
-    return (doubled + unit) // (2 * unit)
+    return frame_counter(rate)(seconds)
 
 
 def format_rate(rate: Fraction) -> str:

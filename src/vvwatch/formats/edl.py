@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import BinaryIO, Final
 
 from vvwatch.core.timecode import format_rate
@@ -14,6 +15,7 @@ from vvwatch.formats.timelines import Timeline, open_timeline
 _MOST_EVENTS: Final = 999
 _MOST_FRAMES: Final = 60
 _REEL_LETTERS: Final = 8
+_KEPT_TEXTS: Final = 8
 _RESERVED_REELS: Final = frozenset({"", "AX", "BL"})
 
 
@@ -51,32 +53,39 @@ def _remarks(timeline: Timeline) -> str:
 
 def _events(timeline: Timeline) -> Iterator[str]:
     """Yield an event a segment; a marker stands at its start, by the clock of the record."""
-    reel = _reel_name(timeline)
-    track = "A" if timeline.media_type == "audio" else "V"
-    to_text, first = timeline.counting.to_text, timeline.start
+    edit = _format_edit(_reel_name(timeline), "A" if timeline.media_type == "audio" else "V")
+    names = f"* FROM CLIP NAME: {timeline.name}\n* SOURCE FILE: {timeline.key}\n"
+    to_text, first, remarks = (
+        lru_cache(_KEPT_TEXTS)(timeline.counting.to_text),
+        timeline.start,
+        _remarks(timeline),
+    )
     for cut in timeline.cuts():
         source, record = first + cut.start, first + cut.record
-        times = (to_text(at) for at in (source, source + cut.length, record, record + cut.length))
+        starts = to_text(record)
         yield (
-            f"{cut.number:03d}  {reel:{_REEL_LETTERS}} {track:5} C        {' '.join(times)}\n"
-            f"* FROM CLIP NAME: {timeline.name}\n"
-            f"* SOURCE FILE: {timeline.key}\n"
-            f"* LOC: {to_text(record)} GREEN   {cut.title}\n"
-            f"{_remarks(timeline) if cut.number == 1 else ''}\n"
+            f"{cut.number:03d}{edit}{to_text(source)} {to_text(source + cut.length)} "
+            f"{starts} {to_text(record + cut.length)}\n{names}* LOC: {starts} GREEN   {cut.title}\n{remarks}\n"
         )
+        remarks = ""
 
 
 def _markers(timeline: Timeline) -> Iterator[str]:
     """Yield a marker a segment, at the times of the source: for a timeline that holds all of it."""
-    to_text, first = timeline.counting.to_text, timeline.start
+    edit = _format_edit("001", "V")
+    to_text, first, remarks = timeline.counting.to_text, timeline.start, _remarks(timeline)
     for cut in timeline.cuts():
         times = f"{to_text(first + cut.start)} {to_text(first + cut.start + 1)}"
         title = cut.title.replace("|", "¦")
         yield (
-            f"{cut.number:03d}  {'001':{_REEL_LETTERS}} {'V':5} C        {times} {times}\n"
-            f" |C:ResolveColorBlue |M:{title} |D:{cut.length}\n"
-            f"{_remarks(timeline) if cut.number == 1 else ''}\n"
+            f"{cut.number:03d}{edit}{times} {times}\n"
+            f" |C:ResolveColorBlue |M:{title} |D:{cut.length}\n{remarks}\n"
         )
+        remarks = ""
+
+
+def _format_edit(reel: str, track: str) -> str:
+    return f"  {reel:{_REEL_LETTERS}} {track:5} C        "
 
 
 def _reel_name(timeline: Timeline) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import Any, Final
 
 _LONGEST_TITLE: Final = 200
+_MOST_READ: Final = 4 * _LONGEST_TITLE
 _LONGEST_CUE: Final = 4000
 _LINE_ENDS: Final = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _UNSHOWABLE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_XML_SPECIAL: Final = re.compile("[&<>\"']")
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
 
 def title_of(segment: Mapping[str, Any], number: int) -> str:
@@ -21,10 +21,10 @@ def title_of(segment: Mapping[str, Any], number: int) -> str:
 
 def first_line(text: str) -> str:
     """Return the first line of `text` with something on it, shortened and without control characters."""
-    if not text.isprintable():
-        text = next((line for line in clean_lines(text, _LONGEST_TITLE * 4) if line), "")
-    text = text.strip()
-    return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1].rstrip() + "…"
+    line = text[:_MOST_READ].strip().partition("\n")[0].rstrip()
+    if not line.isprintable():
+        line = next(iter(clean_lines(text, _MOST_READ)), "")
+    return line if len(line) <= _LONGEST_TITLE else line[: _LONGEST_TITLE - 1].rstrip() + "…"
 
 
 def one_line(text: str) -> str:
@@ -42,8 +42,4 @@ def clean_lines(text: str, longest: int = _LONGEST_CUE) -> list[str]:
 
 def escape_xml(text: str) -> str:
     """Return `text`, which has no control characters, as content or as the value of an attribute."""
-    return _XML_SPECIAL.sub(_entity, text)
-
-
-def _entity(found: re.Match[str]) -> str:
-    return _ENTITIES[found[0]]
+    return escape(text)

@@ -5,13 +5,15 @@ Times are rounded to frames once, here. A clip keeps its length on both sides, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from vvwatch.core.timecode import Counting, format_rate, frame_at, is_countable, nearest_rate
+from vvwatch.core.timecode import Counting, format_rate, frame_at, frame_counter, is_countable, nearest_rate
 from vvwatch.formats.items import ExportedItem, NotApplicable
 from vvwatch.formats.texts import one_line, title_of
 
@@ -52,16 +54,25 @@ class Timeline:
 
     def cuts(self) -> Iterator[Cut]:
         """Yield the clips in the order of the segments; each call begins again."""
-        rate, first = self.counting.rate, self.first_picture_seconds
         record = 0
-        for number, segment in enumerate(self.segments, 1):
-            if self.media_type == "image":
-                start, end = 0, frame_at(STILL_SECONDS, rate)
-            else:
-                start = max(0, frame_at(segment["start_time"] - first, rate))
-                end = max(start + 1, frame_at(segment["end_time"] - first, rate))
-            yield Cut(number, start, end - start, record, title_of(segment, number))
-            record += end - start
+        for number, (segment, (start, length)) in enumerate(zip(self.segments, self.spans(), strict=True), 1):
+            yield Cut(number, start, length, record, title_of(segment, number))
+            record += length
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield the first frame of each clip in the source, and its length."""
+        count, first = frame_counter(self.counting.rate), self.first_picture_seconds
+        if self.media_type == "image":
+            yield from repeat((0, count(STILL_SECONDS)), len(self.segments))
+            return
+        known_time, known = -math.inf, 0
+        for segment in self.segments:
+            start = (
+                known if segment["start_time"] == known_time else max(0, count(segment["start_time"] - first))
+            )
+            known_time = segment["end_time"]
+            known = max(0, count(known_time - first))
+            yield start, max(1, known - start)
 
 
 def open_timeline(items: Iterable[ExportedItem], most_frames_a_second: int | None = None) -> Timeline:
@@ -96,9 +107,9 @@ def open_timeline(items: Iterable[ExportedItem], most_frames_a_second: int | Non
 
 def _measure(plain: Timeline, duration_seconds: float) -> Timeline:
     length = end = 0
-    for cut in plain.cuts():
-        length += cut.length
-        end = max(end, cut.start + cut.length)
+    for start, lasts in plain.spans():
+        length += lasts
+        end = max(end, start + lasts)
     known = frame_at(max(0.0, duration_seconds - plain.first_picture_seconds), plain.counting.rate)
     return replace(plain, length=length, source_length=max(known, end))
 
