@@ -20,7 +20,6 @@ MODEL = [
 ]
 ABSENT = [
     ("GET", "/videos/vid_1/gif"),
-    ("GET", "/videos/segments/seg_1/thumbnail"),
     ("GET", "/markers"),
     ("GET", "/search/sql/idx_1/catalog"),
     ("POST", "/search/sql/idx_1/execute"),

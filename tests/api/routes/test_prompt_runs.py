@@ -119,6 +119,7 @@ async def test_results_come_segment_by_segment(api: Api, story: Story) -> None:
         "image_embedding_error": NOT_DONE["image_embedding"],
         "transcript": None,
         "thumbnail_available": False,
+        "thumbnail_uri": None,
         "gif_available": False,
         "marker": MARKER,
         "metadata_markers": {},

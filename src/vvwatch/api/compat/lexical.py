@@ -9,13 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 import anyio.to_thread
 from fastapi import Query as QueryParameter
+from fastapi import Request
 from pydantic import Field
 
 from vvwatch.api.compat.search_bodies import Id, Ids
 from vvwatch.api.compat.search_results import WINDOW, SearchResult, to_result
 from vvwatch.api.http.auth import require, resource_router
-from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.thumbnails import with_thumbnails
 from vvwatch.api.http.wire import Body
 from vvwatch.core.keys import Scope
 from vvwatch.core.words import MOST_PHRASES, Query, make_snippet, parse_query
@@ -120,7 +122,7 @@ class PlaygroundBody(Body):
 
 
 @router.post("/indexes/{index_id}/search", **require(Scope.SEARCH))
-async def search_index(context: Context, index_id: str, body: TextSearchBody) -> list[SearchResult]:
+async def search_index(request: Request, index_id: str, body: TextSearchBody) -> list[SearchResult]:
     """List segments of an index with the words of the query, the best first. Words count, not their meaning."""
     if body.search_fields:
         raise ApiError(
@@ -130,41 +132,43 @@ async def search_index(context: Context, index_id: str, body: TextSearchBody) ->
             "leave it out; POST /api/v2/search/filter/{index_id} compares single fields",
         )
     return await _search(
-        context, body.query, SearchScope(tuple(body.index_ids or [index_id]), tuple(body.run_ids)), body.top_k
+        request, body.query, SearchScope(tuple(body.index_ids or [index_id]), tuple(body.run_ids)), body.top_k
     )
 
 
 @router.post("/playground/search", **require(Scope.SEARCH, errors=("resource_prompt_run_not_found",)))
 async def search_playground(
-    context: Context,
+    request: Request,
     body: PlaygroundBody,
     run_id: Annotated[str | None, QueryParameter(max_length=200)] = None,
 ) -> list[SearchResult]:
     """List segments of the playground with the words of the query, the best first."""
     scope = SearchScope((catalog.PLAYGROUND_ID,), (run_id,) if run_id else ())
-    return await _search(context, body.query, scope, body.top_k)
+    return await _search(request, body.query, scope, body.top_k)
 
 
 @router.post("/search/multi-run", **require(Scope.SEARCH))
-async def search_runs(context: Context, body: MultiRunBody) -> list[SearchResult]:
+async def search_runs(request: Request, body: MultiRunBody) -> list[SearchResult]:
     """List segments with the words of the query: the best of each run, in the order of the runs given.
 
     Every segment belongs to one run, so all values of `aggregation` give the same.
     """
     if not body.run_ids:
         index_id = body.index_id or catalog.PLAYGROUND_ID
-        return await _search(context, body.query, SearchScope((index_id,)), body.top_k)
+        return await _search(request, body.query, SearchScope((index_id,)), body.top_k)
     found: list[SearchResult] = []
     for run_id in dict.fromkeys(body.run_ids):
         scope = SearchScope((body.index_id,) if body.index_id else (), (run_id,))
-        found += await _search(context, body.query, scope, body.top_k)
+        found += await _search(request, body.query, scope, body.top_k)
     return found
 
 
-async def _search(context: ApiContext, text: str, scope: SearchScope, top_k: int) -> list[SearchResult]:
+async def _search(request: Request, text: str, scope: SearchScope, top_k: int) -> list[SearchResult]:
+    context: ApiContext = request.app.state.context
     query = parse_query(text)
     named = SearchScope(
         tuple(each for each in scope.index_ids if each != catalog.PLAYGROUND_ID), scope.run_ids
     )
     await context.database.read(search_queries.require_scope, named)
-    return (await find_words(context, query, scope, "segment", slice(0, top_k))).results
+    found = await find_words(context, query, scope, "segment", slice(0, top_k))
+    return await with_thumbnails(request, found.results)

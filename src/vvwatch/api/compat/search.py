@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import ValidationError
 
 from vvwatch.api.compat.lexical import LexicalPlace, find_words
@@ -32,6 +32,7 @@ from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Pagination, decode_cursor, encode_cursor
+from vvwatch.api.http.thumbnails import show_thumbnails
 from vvwatch.core.conditions import Condition, all_hold
 from vvwatch.core.keys import Scope
 from vvwatch.core.words import parse_query
@@ -66,15 +67,17 @@ class _Page:
 
 
 @router.post("/search/filter/playground", **require(Scope.SEARCH))
-async def filter_playground(context: Context, body: FilterBody) -> FilterPage:
+async def filter_playground(context: Context, request: Request, body: FilterBody) -> FilterPage:
     """List segments of the playground whose metadata meets all conditions."""
-    return await _filter_page(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
+    page = await _filter_page(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
+    return await show_thumbnails(request, page, "results")
 
 
 @router.post("/search/filter/{index_id}", **require(Scope.SEARCH))
-async def filter_index(context: Context, index_id: str, body: FilterBody) -> FilterPage:
+async def filter_index(context: Context, request: Request, index_id: str, body: FilterBody) -> FilterPage:
     """List segments of an index whose metadata meets all conditions, newest run first."""
-    return await _filter_page(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
+    page = await _filter_page(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
+    return await show_thumbnails(request, page, "results")
 
 
 async def _filter_page(
@@ -97,20 +100,20 @@ async def _filter_page(
 
 
 @router.post("/workflow/search", **require(Scope.SEARCH))
-async def search_results(context: Context, body: SearchBody) -> SearchPage:
+async def search_results(context: Context, request: Request, body: SearchBody) -> SearchPage:
     """List what meets all `filters`, newest run first, or what has the words of `query`, the best first.
 
     Without an index, media or runs it searches the playground, where `/workflow/process` puts media. A query finds
     words, not meaning: metadata, titles and transcripts are searched, and a warning says so.
     """
     if body.filters is None:
-        return await _query_page(context, body, None)
-    return await _search_page(context, body, None, 0)
+        return await show_thumbnails(request, await _query_page(context, body, None))
+    return await show_thumbnails(request, await _search_page(context, body, None, 0))
 
 
 @router.get("/workflow/search/page", **require(Scope.SEARCH))
 async def search_results_page(
-    context: Context, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
+    context: Context, request: Request, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
 ) -> SearchPage:
     """Return the next page of a search."""
     given = _decode_cursor(cursor)
@@ -123,8 +126,10 @@ async def search_results_page(
     if not 0 <= given[2] < WINDOW:
         raise _foreign_cursor()
     if body.filters is None:
-        return await _query_page(context, body, _to_lexical_place(given[1], given[2]))
-    return await _search_page(context, body, _to_position(given[1]), given[2])
+        page = await _query_page(context, body, _to_lexical_place(given[1], given[2]))
+    else:
+        page = await _search_page(context, body, _to_position(given[1]), given[2])
+    return await show_thumbnails(request, page)
 
 
 async def _search_page(

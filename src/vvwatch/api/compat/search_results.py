@@ -50,6 +50,7 @@ class SearchResult(Resource):
     rank: int | None = None
     matched_terms: list[str] | None = None
     thumbnail_available: bool = False
+    thumbnail_uri: str | None = None
     gif_available: bool = False
     marker: Marker = Marker()
 

@@ -53,7 +53,7 @@ def _requires_model(
 
 _FILTER: Final = "POST /api/v2/search/filter/{index_id} filters by metadata"
 _WRITE_IT: Final = "write the prompt yourself and send it to POST /api/v2/prompts"
-_SEGMENTS: Final = "GET /api/v2/videos/{video_id}/segments has times; a player can show frames there"
+_STORYBOARD: Final = "GET /api/v2/videos/{video_id}/storyboard.vtt has still pictures and their times"
 
 _ABSENT: Final = (
     _requires_model(
@@ -67,8 +67,7 @@ _ABSENT: Final = (
     _requires_model("/search/sql/{index_id}/generate", "generating SQL from a question", _FILTER),
     _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER, scope=Scope.SEARCH),
     _requires_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
-    _Absent(("GET",), "/videos/{video_id}/gif", "an animated preview", _SEGMENTS),
-    _Absent(("GET",), "/videos/segments/{segment_id}/thumbnail", "a preview of a segment", _SEGMENTS),
+    _Absent(("GET",), "/videos/{video_id}/gif", "an animated preview", _STORYBOARD),
     _Absent(
         ("GET", "POST", "PUT"), "/markers", "marking with a colour and a note", "markers are always empty"
     ),

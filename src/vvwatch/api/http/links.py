@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,10 +35,15 @@ class Use:
 
 EXPORT: Final = Use("export", "/exports/{export_id}/download", "export_id", 900.0)
 MEDIA: Final = Use("media", "/media/{video_id}/content", "video_id", 3600.0)
+THUMBNAIL: Final = Use("thumbnail", "/videos/segments/{segment_id}/thumbnail", "segment_id", 3600.0)
+STORYBOARD: Final = Use("storyboard", "/videos/{video_id}/storyboard.jpg", "video_id", 3600.0)
 
 USES: Final = {
     f"GET {EXPORT.path}": EXPORT,
     f"GET {MEDIA.path}": MEDIA,
+    f"GET {THUMBNAIL.path}": THUMBNAIL,
+    f"GET {STORYBOARD.path}": STORYBOARD,
+    "GET /videos/{video_id}/storyboard.vtt": STORYBOARD,
 }
 """Method and path of the routes that accept a token instead of a key."""
 
@@ -57,12 +63,45 @@ def create_link(request: Request, origin: str, prefix: str, use: Use, identifier
     """
     context: ApiContext = request.app.state.context
     expires_at = context.clock.now() + use.lifetime_seconds
+    report_link(request, identifier, expires_at)
+    return Link(_sign_url(request, f"{origin}{prefix}", use, identifier, expires_at), expires_at)
+
+
+def create_stable_links(
+    request: Request, origin: str, prefix: str, use: Use, identifiers: Sequence[str]
+) -> dict[str, str]:
+    """Return a URL for each, as `create_link`; the same all through an hour, so that clients can cache what it opens.
+
+    They are logged as one.
+    """
+    expires_at = _next_expiry(request, use)
+    report_link(request, f"{use.name} of {len(identifiers)} from {identifiers[0]}", expires_at)
+    return {each: _sign_url(request, f"{origin}{prefix}", use, each, expires_at) for each in identifiers}
+
+
+def create_token(request: Request, use: Use, identifier: str) -> str:
+    """Return the token of a stable link, for an address that the caller builds, and log it."""
+    expires_at = _next_expiry(request, use)
+    report_link(request, identifier, expires_at)
+    return _mint(request, use, identifier, expires_at)
+
+
+def _next_expiry(request: Request, use: Use) -> float:
+    """Return the end of the lifetime that the next full one follows."""
+    now: float = request.app.state.context.clock.now()
+    return (now // use.lifetime_seconds + 2) * use.lifetime_seconds
+
+
+def _sign_url(request: Request, base: str, use: Use, identifier: str, expires_at: float) -> str:
+    path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
+    return f"{base}{path}?{urlencode({'token': _mint(request, use, identifier, expires_at)})}"
+
+
+def _mint(request: Request, use: Use, identifier: str, expires_at: float) -> str:
+    context: ApiContext = request.app.state.context
     granted_by = [request.state.key_id, request.state.key_created_at]
     claims = {"use": use.name, "id": identifier, _GRANTED_BY: granted_by}
-    token = mint_token(context.box.secret(_SECRET), claims, expires_at)
-    report_link(request, identifier, expires_at)
-    path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
-    return Link(f"{origin}{prefix}{path}?{urlencode({'token': token})}", expires_at)
+    return mint_token(context.box.secret(_SECRET), claims, expires_at)
 
 
 async def is_admitted(request: Request, use: Use) -> bool:

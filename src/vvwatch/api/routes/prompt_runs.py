@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import Field
 
 from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
+from vvwatch.api.http.thumbnails import show_thumbnails
 from vvwatch.api.http.wire import Marker, Resource, SegmentTranscript, to_iso
 from vvwatch.core.budgets import to_usd
 from vvwatch.core.keys import Scope
@@ -150,6 +151,7 @@ class SegmentRunResult(Resource):
     image_embedding_error: str | None = None
     transcript: SegmentTranscript | None = None
     thumbnail_available: bool = False
+    thumbnail_uri: str | None = None
     gif_available: bool = False
     marker: Marker = Marker()
     metadata_markers: dict[str, Marker] = Field(default_factory=dict)
@@ -331,6 +333,7 @@ async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
 @router.get("/prompt-runs/{run_id}/results", **require(Scope.READ))
 async def list_results(
     context: Context,
+    request: Request,
     run_id: str,
     video_id: Annotated[str, Query(min_length=1)],
     limit: Limit = 50,
@@ -340,12 +343,13 @@ async def list_results(
     after = decode_number(cursor)
     first = -1 if after is None else after
     found = await context.database.read(run_queries.list_item_segments, run_id, video_id, first, limit + 1)
-    return to_page(
+    page = to_page(
         found.segments,
         limit,
         lambda row: to_segment_result(found.run, found.item, row, found.said),
         lambda row: row.ordinal,
     )
+    return await show_thumbnails(request, page)
 
 
 def to_segment_result(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from typing import Annotated, Final, Literal
 
-from fastapi import Query
+from fastapi import Query, Request
 
 from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
+from vvwatch.api.http.thumbnails import show_thumbnails
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import (
     PromptRunVideoResult,
@@ -54,6 +55,7 @@ class WorkflowResults(Resource):
 @router.get("/workflow/runs/{run_id}/results", **require(Scope.READ))
 async def list_workflow_results(
     context: Context,
+    request: Request,
     run_id: str,
     result_level: Annotated[
         Literal["segment", "video"], Query(description="results per segment or per media item")
@@ -71,13 +73,16 @@ async def list_workflow_results(
     after = _parse_cursor(unfiltered_cursor)
     reader = _READERS[result_level]
     found = await context.database.read(reader, run_id, video_id or None, after, limit + 1)
+    page = None if view == "filtered" else _to_page(found, result_level, limit)
+    if page is not None:
+        page = await show_thumbnails(request, page)
     return WorkflowResults(
         run_id=run_id,
         status=found.run.status,
         result_level=result_level,
         selection_summary=SelectionSummary(),
         filtered=None,
-        unfiltered=None if view == "filtered" else _to_page(found, result_level, limit),
+        unfiltered=page,
     )
 
 

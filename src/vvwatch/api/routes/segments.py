@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, Final
 
 import anyio.to_thread
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -14,6 +15,7 @@ from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
+from vvwatch.api.http.thumbnails import show_thumbnails, with_thumbnails
 from vvwatch.api.http.wire import Body, Marker, Resource, SegmentTranscript, to_iso
 from vvwatch.core.identities import segment_id
 from vvwatch.core.keys import Scope
@@ -139,6 +141,7 @@ def to_response(row: FoundSegment, said: Said) -> Segment:
 @router.get("/videos/{video_id}/segments", **require(Scope.READ))
 async def list_segments(
     context: Context,
+    request: Request,
     video_id: str,
     run_id: Annotated[str | None, Query(description="only results of this run")] = None,
     latest_run: Annotated[bool, Query(description="only the latest run; false: all runs")] = True,
@@ -151,12 +154,13 @@ async def list_segments(
     after = _parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
     rows, said = await context.database.read(_read_page, *wanted)
-    return to_page(
+    page = to_page(
         rows,
         limit,
         lambda row: to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)),
         lambda row: f"{row.run_item_id}.{row.ordinal}",
     )
+    return await show_thumbnails(request, page)
 
 
 def _read_page(tx: Tx, *wanted: Any) -> tuple[Sequence[FoundSegment], Mapping[int, Said]]:
@@ -180,13 +184,17 @@ def _is_number(text: str) -> bool:
 
 
 @router.post("/videos/batch/segments", **require(Scope.READ))
-async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
+async def batch_segments(context: Context, request: Request, body: SegmentsBody) -> list[VideoSegments]:
     """Return the segments of several media items. Unknown ones are omitted."""
     found, said = await context.database.read(_read_many, body.list_targets())
     if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
         hint = "request fewer, or each one's /videos/{id}/segments, which has pages"
         raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)
-    return await anyio.to_thread.run_sync(_group_by_video, found, said)
+    groups = await anyio.to_thread.run_sync(_group_by_video, found, said)
+    shown = iter(await with_thumbnails(request, [each for group in groups for each in group.segments]))
+    return [
+        group.model_copy(update={"segments": list(islice(shown, len(group.segments)))}) for group in groups
+    ]
 
 
 def _read_many(
