@@ -24,7 +24,7 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, WriteResult
+from vvwatch.ports import Capabilities, Excerpt, Finding, Message, ObjectFacts, Page, Refusal, WriteResult
 
 
 class FakeStorage:
@@ -43,6 +43,7 @@ class FakeStorage:
         self.refused: dict[str, Exception] = {}
         self.reads: Counter[str] = Counter()
         self.thawed: set[str] = set()
+        self.known: dict[str, ObjectFacts] = {}
         self._objects: dict[str, tuple[StorageObject, bytes]] = {}
 
     def put(self, key: str, data: bytes) -> StorageObject:
@@ -67,6 +68,10 @@ class FakeStorage:
 
     async def stat(self, key: str) -> StorageObject:
         return self._at(key)[0]
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        self._at(key)
+        return self.known.get(key, ObjectFacts())
 
     async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
         return [await self._stat_or_error(key) for key in keys]

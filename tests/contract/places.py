@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from tests.emulators.s3_server import S3Server
 from tests.emulators.stores import ODD, STORES
 from tests.fakes import FakeStorage
 from tests.http_faults import Answer, HttpFaultProxy
-from vvwatch.ports import Storage
+from vvwatch.ports import ObjectFacts, Storage
 from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.providers.spool import Spool
 
@@ -61,6 +62,10 @@ class Place(ABC):
     async def remove(self, key: str) -> None:
         """Delete the object."""
 
+    @abstractmethod
+    async def describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        """Store metadata with the object that is there, and tags where the service has any."""
+
     def cannot_hold(self, key: str) -> bool:
         """Whether this place, unlike the service it stands for, has no such keys."""
         return False
@@ -91,6 +96,9 @@ class FakePlace(Place):
     async def remove(self, key: str) -> None:
         self._fake.remove(key)
 
+    async def describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        self._fake.known[key] = ObjectFacts(metadata, tags)
+
 
 class LocalPlace(Place):
     """Every put makes a new file, as a rename into place does."""
@@ -109,6 +117,13 @@ class LocalPlace(Place):
 
     async def remove(self, key: str) -> None:
         (self._root / key).unlink()
+
+    async def describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        try:
+            for name, value in metadata.items():
+                os.setxattr(self._root / key, f"user.{name}", value.encode())
+        except OSError as error:
+            pytest.skip(f"this file system has no attributes: {error}")
 
 
 class Cloud(Place):
@@ -143,6 +158,12 @@ class Cloud(Place):
     @abstractmethod
     def facts(self, key: str) -> tuple[str, str]:
         """Content type, and the SHA-256 kept with the object."""
+
+    async def describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        await to_thread.run_sync(self._describe, key, metadata, tags)
+
+    @abstractmethod
+    def _describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None: ...
 
     @abstractmethod
     def unfinished(self) -> int:
@@ -204,6 +225,13 @@ class S3Place(Cloud):
 
     def unfinished(self) -> int:
         return len(self._client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ()))
+
+    def _describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        place = {"Bucket": self.bucket, "Key": key}
+        data = self._client.get_object(**place)["Body"].read()
+        self._client.put_object(**place, Body=data, Metadata=metadata)
+        tagging = {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+        self._client.put_object_tagging(**place, Tagging=tagging)
 
     def _put(self, key: str, data: bytes) -> None:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
@@ -282,6 +310,10 @@ class GcsPlace(Cloud):
     def unfinished(self) -> int:
         return 0
 
+    def _describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        path = f"/storage/v1/b/{self.bucket}/o/{quote(key, safe='')}"
+        self._server.client.patch(path, json={"metadata": metadata}).raise_for_status()
+
     def _put(self, key: str, data: bytes) -> None:
         self._server.put(self.bucket, key, data)
 
@@ -301,7 +333,7 @@ class AzurePlace(Cloud):
             server.account,
             self.bucket,
             server.account_key,
-            permission=ContainerSasPermissions(read=True, write=True, delete=True, list=True),
+            permission=ContainerSasPermissions(read=True, write=True, delete=True, list=True, tag=True),
             expiry=datetime.now(UTC) + timedelta(hours=1),
         )
         self.storage = self.over(self.address)
@@ -334,16 +366,21 @@ class AzurePlace(Cloud):
     def unfinished(self) -> int:
         return 0
 
+    def _describe(self, key: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
+        named = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
+        tagged = {"x-ms-tags": "&".join(f"{quote(name)}={quote(value)}" for name, value in tags.items())}
+        self._ask("PUT", key, b"described", **named, **tagged)
+
     def _put(self, key: str, data: bytes) -> None:
         self._ask("PUT", key, data)
 
     def _remove(self, key: str) -> None:
         self._ask("DELETE", key)
 
-    def _ask(self, method: str, key: str, body: bytes = b"") -> Mapping[str, str]:
+    def _ask(self, method: str, key: str, body: bytes = b"", **more: str) -> Mapping[str, str]:
         """One request; the SDK's own client would fold the segments of a key."""
         target = f"/{self._server.account}/{self.bucket}/{quote(key)}?{self._signature}"
-        headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02"}
+        headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02", **more}
         with closing(http.client.HTTPConnection(*self.address)) as connection:
             connection.request(method, target, body, headers)
             response = connection.getresponse()

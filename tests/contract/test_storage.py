@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.looking import everywhere, in_providers, look, read, source
-from tests.contract.places import Cloud, Place
+from tests.contract.places import PROVIDERS, Cloud, Place
 from vvwatch.errors import ObjectChanged, ObjectNotFound, OutsideLocation
 
 pytestmark = pytest.mark.anyio
@@ -290,3 +290,32 @@ async def test_nobody_uses_or_restores_what_is_closed_or_gone(place: Place) -> N
 @in_providers
 async def test_a_storage_that_was_never_used_closes(cloud: Cloud) -> None:
     await cloud.over(cloud.address).aclose()
+
+
+# What people stored with an object
+
+
+@pytest.mark.parametrize("place", [*PATHS, *PROVIDERS], indirect=True)
+async def test_what_people_stored_with_an_object_is_read(place: Place) -> None:
+    """Tags where the service has them; names of metadata may come in lower case."""
+    await place.put("clip.mp4", b"described")
+    await place.describe(
+        "clip.mp4", {"show": "Harbour & <b>", "episode": "12"}, {"camera": "A", "shot by": "x + y"}
+    )
+    there = await place.storage.stat("clip.mp4")
+    known = await place.storage.facts("clip.mp4", there.version)
+    assert dict(known.metadata) == {"show": "Harbour & <b>", "episode": "12"}
+    assert known.warnings == ()
+    assert dict(known.tags) in ({}, {"camera": "A", "shot by": "x + y"})
+    has_tags = type(place).__name__ in ("S3Place", "AzurePlace", "FakePlace")
+    assert bool(known.tags) is has_tags
+
+
+@pytest.mark.parametrize("place", [*PATHS, *PROVIDERS], indirect=True)
+async def test_an_object_may_have_nothing_stored_with_it(place: Place) -> None:
+    await place.put("plain.mp4", b"plain")
+    there = await place.storage.stat("plain.mp4")
+    known = await place.storage.facts("plain.mp4", there.version)
+    assert (dict(known.metadata), dict(known.tags)) == ({}, {})
+    with pytest.raises(ObjectNotFound):
+        await place.storage.facts("absent.mp4", there.version)

@@ -14,7 +14,7 @@ from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
 from vvwatch.errors import AccessDenied, ObjectChanged, ObjectNotFound, StorageError, StorageUnavailable
-from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, WriteResult
+from vvwatch.ports import Capabilities, Excerpt, Finding, Message, ObjectFacts, Page, WriteResult
 
 PAGE = 3
 _FOREVER = 1_000_000_000
@@ -128,6 +128,9 @@ class Store:
         if found is None:
             raise ObjectNotFound(f"no object {key!r}")
         return found
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        raise NotImplementedError
 
     async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
         found: list[StorageObject | StorageError] = []

@@ -12,6 +12,7 @@ import anyio
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, StorageUnavailable
+from vvwatch.ports import ObjectFacts
 from vvwatch.providers.listing import ListedPage
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.spool import Spool
@@ -55,6 +56,9 @@ class MemoryStorage(RemoteStorage):
     async def stat(self, key: str) -> StorageObject:
         self._asked(f"stat {key}")
         return self._at(key)[0]
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        return ObjectFacts()
 
     @asynccontextmanager
     async def opened(

@@ -28,6 +28,7 @@ from vvwatch.options.fields import (
     AbsolutePath,
     Duration,
     Excluded,
+    FieldTemplate,
     Kept,
     KeyPrefix,
     List,
@@ -43,7 +44,7 @@ from vvwatch.options.fields import (
     split_listen,
 )
 from vvwatch.options.secrets import Secret
-from vvwatch.options.tables import ImportMode, Table
+from vvwatch.options.tables import FactSource, ImportMode, Table
 
 
 def _cpu_count() -> int:
@@ -256,8 +257,17 @@ class Automation(Table):
     import_mode: ImportMode | None = None
     enabled: bool = True
     paused: bool = False
+    path_fields: FieldTemplate | None = None
+    facts: Annotated[tuple[FactSource, ...], List] = ()
     prompt: Annotated[PromptPreset, BeforeValidator(_expand_preset)] = PromptPreset()
     export: AutomationExport | None = None
+
+    @property
+    def wanted_facts(self) -> dict[str, object] | None:
+        """What is to be read about each file; None: nothing."""
+        if self.path_fields is None and not self.facts:
+            return None
+        return {"path": self.path_fields, "sources": list(self.facts)}
 
     @property
     def quiet_seconds(self) -> float:

@@ -159,6 +159,7 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
         exclude=wanted.exclude,
         min_size_bytes=wanted.min_size_bytes,
         max_size_bytes=wanted.max_size_bytes,
+        facts=wanted.wanted_facts,
         declared=True,
     )
     saved = automations.save_import(tx, index_id, spec, ids.automation_id(name), rescan=rescan)

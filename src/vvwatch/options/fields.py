@@ -29,6 +29,7 @@ from vvwatch.core.exports import check_subpath
 from vvwatch.core.filters import check_exclude, check_pattern
 from vvwatch.core.locations import normal_prefix
 from vvwatch.core.networks import parse_network
+from vvwatch.core.path_templates import check_template
 from vvwatch.errors import VvwatchError
 from vvwatch.options.substitution import Substituted
 
@@ -231,6 +232,7 @@ Positive = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
 NodeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._-]*$")]
 Pattern = Annotated[str, _check_with(check_pattern)]
 Excluded = Annotated[str, _check_with(check_exclude)]
+FieldTemplate = Annotated[str, _check_with(check_template)]
 KeyPrefix = Annotated[str, _check_with(normal_prefix, _INSIDE)]
 Subpath = Annotated[str, _check_with(lambda text: check_subpath(text, "the path"), _INSIDE)]
 WebAddress = Annotated[str, AfterValidator(_check_web_address)]

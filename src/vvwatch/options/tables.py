@@ -24,6 +24,7 @@ from vvwatch.options.substitution import Substituted
 
 Scope = Literal["import", "export"]
 ImportMode = Literal["all", "new_only"]
+FactSource = Literal["sidecar", "metadata"]
 
 
 class Table(BaseModel):

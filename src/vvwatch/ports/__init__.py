@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -87,6 +87,15 @@ class Page:
     calls: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What people stored with an object: its user metadata and its tags, and what could not be read."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
 class Storage(Protocol):
     """One connector's location. Raises only subclasses of `vvwatch.errors.StorageError`."""
 
@@ -118,6 +127,13 @@ class Storage(Protocol):
 
     async def stat(self, key: str) -> StorageObject:
         """Return the object at `key` now. Raises ObjectNotFound, AccessDenied, StorageUnavailable."""
+        ...
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """Return what people stored with the object, in one or two requests; what is denied is a warning.
+
+        Raises ObjectNotFound, ObjectChanged, StorageUnavailable.
+        """
         ...
 
     async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:

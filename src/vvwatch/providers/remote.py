@@ -35,7 +35,7 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
+from vvwatch.ports import Capabilities, Excerpt, ObjectFacts, Page, WriteResult
 from vvwatch.providers.digests import StatedDigests, new_digest
 from vvwatch.providers.listing import ListedPage, split_page
 from vvwatch.providers.parts import digest_file
@@ -91,6 +91,10 @@ class RemoteStorage(ABC):
     @abstractmethod
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`."""
+
+    @abstractmethod
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """As `Storage.facts`."""
 
     async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
         """As `Storage.stat_each`, one request each."""

@@ -103,6 +103,7 @@ class Video(Resource):
     source_version: str
     import_job_id: str
     probe: dict[str, Any] | None
+    facts: dict[str, Any] | None
     processing_status: list[RunProcessing] | None
     metadata_keys: list[str] | None
     marker: Marker
@@ -164,6 +165,7 @@ def future_video(media_id: str, job: ImportJob, file: StorageObject, *, title: s
         source_version=file.version,
         import_job_id=job.id,
         probe=None,
+        facts=None,
         processing_status=None,
         metadata_keys=None,
         marker=Marker(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from email.utils import formatdate
+from html import unescape
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +16,8 @@ from anyio import Lock, Semaphore
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import Oddity
-from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageUnavailable
-from vvwatch.ports import Capabilities
+from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageError, StorageUnavailable
+from vvwatch.ports import Capabilities, ObjectFacts
 from vvwatch.providers.azure.client import (
     NOTHING_IN_RANGE,
     AzureAccountKey,
@@ -46,6 +48,8 @@ _MOST_HALVINGS: Final = 2
 _ATTEMPTS: Final = 3
 _PART_BYTES: Final = 8 << 20
 _MOST_PARTS: Final = 50_000
+_META: Final = "x-ms-meta-"
+_TAG: Final = re.compile(r"<Tag>\s*<Key>([^<]*)</Key>\s*<Value>([^<]*)</Value>")
 
 
 class AzureStorage(RemoteStorage):
@@ -95,6 +99,24 @@ class AzureStorage(RemoteStorage):
         listed = next((obj for obj in page.listed.objects if obj.key == key), there)
         same = listed[2:4] == there[2:4]
         return there._replace(version=listed.version) if same else there
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """As `Storage.facts`: the metadata of a HEAD; tags, if there are any, cost another request."""
+        _require_findable(key)
+        headers = await self._send(READ, Request("HEAD", key, headers=_version_condition(version)))
+        lower = {name.lower(): value for name, value in headers.items()}
+        metadata = {name[len(_META) :]: value for name, value in lower.items() if name.startswith(_META)}
+        if not int(lower.get("x-ms-tag-count", "0") or 0):
+            return ObjectFacts(metadata)
+        try:
+            async with self._client.answer(READ, Request("GET", key, {"comp": "tags"})) as response:
+                body = await self._client.whole(READ, key, response)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            return ObjectFacts(metadata, warnings=(f"its tags cannot be read: {error.message}",))
+        found = _TAG.findall(body.decode("utf-8", "replace"))
+        return ObjectFacts(metadata, {unescape(name): unescape(value) for name, value in found})
 
     @asynccontextmanager
     async def opened(

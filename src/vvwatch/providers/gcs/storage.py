@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -17,7 +18,7 @@ from yarl import URL
 from vvwatch.core.locations import bucket_address
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageError
-from vvwatch.ports import Capabilities
+from vvwatch.ports import Capabilities, ObjectFacts
 from vvwatch.providers.gcs.errors import (
     CREATE,
     DELETE,
@@ -100,6 +101,18 @@ class GcsStorage(RemoteStorage):
             return parse_object(answer.body)
         except ValueError:
             raise unexpected_response(f"{self.uri(key)!r} cannot be read") from None
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """As `Storage.facts`, in one request; objects have no tags here."""
+        _require_usable(key, ObjectNotFound)
+        wanted = self._session.objects(key, ifGenerationMatch=version, fields="metadata")
+        with self._translate_errors(READ, key):
+            answer = await self._session.ask(Request("GET", wanted))
+        try:
+            metadata = json.loads(answer.body or b"{}").get("metadata", {})
+            return ObjectFacts({str(name): str(value) for name, value in metadata.items()})
+        except (ValueError, AttributeError):
+            raise unexpected_response(f"the metadata of {self.uri(key)!r} cannot be read") from None
 
     @asynccontextmanager
     async def opened(

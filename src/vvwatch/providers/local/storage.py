@@ -30,7 +30,8 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
+from vvwatch.ports import Capabilities, Excerpt, ObjectFacts, Page, WriteResult
+from vvwatch.providers.local.attributes import read_attributes
 from vvwatch.providers.local.below import (
     access_hint,
     check_key,
@@ -96,6 +97,10 @@ class LocalStorage:
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`; a link, a pipe or a folder is no object."""
         return await to_thread.run_sync(self._stat, key)
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """As `Storage.facts`: the extended attributes `user.*`; none where the file system has none."""
+        return await to_thread.run_sync(self._facts, key, version)
 
     async def stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
         """As `Storage.stat_each`, in one thread."""
@@ -170,6 +175,13 @@ class LocalStorage:
     def _stat(self, key: str) -> StorageObject:
         with self._open() as root:
             return stat_file(root, key)
+
+    def _facts(self, key: str, version: str) -> ObjectFacts:
+        file = self._open_version(key, version)
+        try:
+            return ObjectFacts(read_attributes(file))
+        finally:
+            os.close(file)
 
     def _stat_each(self, keys: Sequence[str]) -> Sequence[StorageObject | StorageError]:
         with self._open() as root:

@@ -20,12 +20,12 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities
+from vvwatch.ports import Capabilities, ObjectFacts
 from vvwatch.providers.listing import Continuations, ListedPage
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.s3.client import Answer, S3Client, S3Credentials, S3Location
 from vvwatch.providers.s3.entries import ListedEntries, describe_object, etag_of, is_complete
-from vvwatch.providers.s3.errors import DELETE, READ, ArgumentRefused, unexpected_response
+from vvwatch.providers.s3.errors import DELETE, READ, READ_TAGS, ArgumentRefused, unexpected_response
 from vvwatch.providers.s3.listing import LONGEST_KEY_BYTES
 from vvwatch.providers.s3.reading import PartRequest, read_part
 from vvwatch.providers.s3.tasks import run_in_parallel
@@ -94,6 +94,21 @@ class S3Storage(RemoteStorage):
             if listed is not None:
                 return self._listing.judged(listed, key, answer)
         return describe_object(key, answer)
+
+    async def facts(self, key: str, version: str) -> ObjectFacts:
+        """As `Storage.facts`: the user metadata of a HEAD, and the tags, which cost a request of their own."""
+        answer = await self._client.head(key)
+        etag = split_version(version).etag
+        if etag and etag_of(answer) != etag:
+            raise ObjectChanged(f"{self.uri(key)!r} holds another version")
+        metadata = {str(name): str(value) for name, value in answer.get("Metadata", {}).items()}
+        try:
+            tagging = await self._client.ask("get_object_tagging", READ_TAGS, key)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            return ObjectFacts(metadata, warnings=(f"its tags cannot be read: {error.message}",))
+        return ObjectFacts(metadata, {each["Key"]: each["Value"] for each in tagging.get("TagSet", ())})
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
         """As `Storage.restored`; without permission to look, an object counts as not restored."""

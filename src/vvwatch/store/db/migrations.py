@@ -242,6 +242,7 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
 def _to_6(conn: sa.Connection) -> None:
     """Add transcripts, pictures, what the team knows about a file, the formats of exports, and search by words."""
     for column in (
+        "import_automations ADD COLUMN facts TEXT",
         "media ADD COLUMN facts TEXT",
         "export_automations ADD COLUMN options TEXT",
         "exports ADD COLUMN options TEXT",

@@ -59,6 +59,7 @@ class FileOutcome:
     probe: Probe | None = None
     uri: str = ""
     patience: Patience | None = None
+    facts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class FileWork:
     file: ImportFile
     job: ImportJob
     connector: Connector
+    facts: dict[str, Any] | None = None  # what its automation reads about files
 
     @property
     def attempt(self) -> int:
@@ -166,7 +168,9 @@ def begin_file(tx: Tx, job: Job) -> FileWork | None:
     import_job = get(tx, file.job_id)
     if import_job.status in machine.TERMINAL:
         return None
-    return FileWork(file, import_job, catalog.read_connector(tx, import_job.connector_id))
+    wanted = sa.select(import_automations.c.facts).where(import_automations.c.id == import_job.automation_id)
+    facts = tx.execute(wanted).scalar() if import_job.automation_id else None
+    return FileWork(file, import_job, catalog.read_connector(tx, import_job.connector_id), facts)
 
 
 @by_locks
@@ -219,7 +223,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
         return None
     file = model_of(ImportFile, claimed)
     if media_id is not None and outcome.probe is not None:
-        _create_media(tx, media_id, file, outcome.probe, outcome.uri)
+        _create_media(tx, media_id, file, outcome.probe, outcome)
     import_job = _count_file(tx, file, outcome.status)
     if outcome.reason in _FOUND_AGAIN:
         _make_eligible(tx, import_job, file)
@@ -249,7 +253,7 @@ def _await_restore(tx: Tx, automation_id: str, file: ImportFile) -> None:
     ledger.record_observations(tx, automation_id, [seen], reported_in=file.job_id)
 
 
-def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, uri: str) -> None:
+def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, outcome: FileOutcome) -> None:
     import_job = get(tx, file.job_id)
     title = file.title or base_name(file.key)
     tx.insert(
@@ -260,13 +264,14 @@ def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, uri: st
         import_file_id=file.id,
         import_job_id=import_job.id,
         title=title,
-        uri=uri,
+        uri=outcome.uri,
         key=file.key,
         version=file.version,
         size_bytes=file.size_bytes,
         media_type=probe.media_type,
         duration_seconds=probe.duration_seconds,
         probe=asdict(probe),
+        facts=outcome.facts,
         created_at=tx.now,
         updated_at=tx.now,
     )
@@ -277,6 +282,7 @@ def _create_media(tx: Tx, media_id: str, file: ImportFile, probe: Probe, uri: st
         "media_type": probe.media_type,
         "status": "not_processed",
         "job_id": import_job.id,
+        **({} if outcome.facts is None else {"facts": outcome.facts}),
     }
     announce(tx, "media.created", media_id, import_job.index_id, data)
 

@@ -28,6 +28,7 @@ class ImportAutomation:
     exclude_patterns: list[str] | None
     min_size_bytes: int | None
     max_size_bytes: int | None
+    facts: dict[str, Any] | None
     debounce_interval: str
     quiet_seconds: float
     max_wait_seconds: float

@@ -174,6 +174,7 @@ import_automations = sa.Table(
     document("exclude_patterns"),  # NULL: none
     Column("min_size_bytes", Integer),
     Column("max_size_bytes", Integer),
+    document("facts"),  # what to read about each file: path (a template), sources; NULL: nothing
     text("debounce_interval"),  # as it was given: 10m
     Column("quiet_seconds", Float, nullable=False),
     Column("max_wait_seconds", Float, nullable=False),

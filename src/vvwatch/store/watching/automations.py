@@ -64,6 +64,7 @@ class ImportSpec:
     exclude: Sequence[str] = ()
     min_size_bytes: int | None = None
     max_size_bytes: int | None = None
+    facts: dict[str, Any] | None = None
     declared: bool = False
 
 
@@ -165,6 +166,7 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
         "exclude_patterns": list(spec.exclude) or None,
         "min_size_bytes": spec.min_size_bytes,
         "max_size_bytes": spec.max_size_bytes,
+        "facts": spec.facts,
         "debounce_interval": spec.debounce_interval,
         "quiet_seconds": spec.policy.quiet_seconds,
         "max_wait_seconds": spec.policy.max_wait_seconds,

@@ -142,6 +142,7 @@ def video_document(item: RunItemWithMedia) -> dict[str, Any]:
         "size_bytes": item.media_size_bytes,
         "duration_seconds": item.media_duration_seconds,
         "probe": item.media_probe,
+        "facts": item.media_facts,
         "created_at": to_iso(item.media_created_at),
     }
 

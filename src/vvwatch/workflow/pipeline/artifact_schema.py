@@ -151,6 +151,7 @@ def _video_schema() -> dict[str, Any]:
             "size_bytes": _COUNT,
             "duration_seconds": _SECONDS_OR_NULL,
             "probe": _ANY_OBJECT_OR_NULL,
+            "facts": _ANY_OBJECT_OR_NULL,
             "created_at": _MOMENT,
         }
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.versions import is_same_version
@@ -14,6 +16,7 @@ from vvwatch.store.imports.imports import FileOutcome, FileWork
 from vvwatch.store.models.imports import ImportFile, ImportJob
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
+from vvwatch.workflow.pipeline.facts import gather_facts
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
 
 
@@ -92,7 +95,16 @@ class Imports:
                     "it changed while it was read", "its new version is imported automatically"
                 )
         note = storage.notes.remark_on(file.key, file.version)
-        return _to_outcome(probe, storage.uri(file.key), note)
+        return await self._add_facts(storage, work, _to_outcome(probe, storage.uri(file.key), note))
+
+    async def _add_facts(self, storage: Storage, work: FileWork, outcome: FileOutcome) -> FileOutcome:
+        """Return the outcome with what the automation wants to know about the file."""
+        if work.facts is None or outcome.status is not FileStatus.IMPORTED:
+            return outcome
+        place = work.file.key, work.file.version
+        known = await gather_facts(self._database, storage, place, work.facts, work.job.source_prefix)
+        message = "; ".join(filter(None, [outcome.message, *known.warnings]))
+        return replace(outcome, facts=known.found or None, message=message or None)
 
     async def _probe_excerpt(self, storage: Storage, file: ImportFile) -> Probe | None:
         """Return the probe of an excerpt; None if only the whole file can show it: the excerpt looks damaged."""

@@ -1,0 +1,93 @@
+"""What the team knows about a file, gathered at its import, as its automation asks.
+
+What cannot be read or understood is a warning on the file, never a failed import; a store that is away is tried again
+with the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vvwatch.core import facts
+from vvwatch.core.path_templates import PathTemplate
+from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, StorageUnavailable
+from vvwatch.ports import Storage
+from vvwatch.store.db.database import Database
+from vvwatch.store.watching import ledger
+
+
+@dataclass
+class GatheredFacts:
+    """What was found, by where it comes from, and what could not be read."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+async def gather_facts(
+    database: Database, storage: Storage, place: tuple[str, str], wanted: Mapping[str, Any], prefix: str
+) -> GatheredFacts:
+    """Return what is known of the object at `place` (key and version). Raises StorageUnavailable."""
+    key, version = place
+    gathered = GatheredFacts()
+    if wanted.get("path"):
+        _read_path(gathered, str(wanted["path"]), key, prefix)
+    if "sidecar" in wanted["sources"]:
+        await _read_sidecars(gathered, database, storage, key)
+    if "metadata" in wanted["sources"]:
+        await _read_metadata(gathered, storage, key, version)
+    return gathered
+
+
+def _read_path(gathered: GatheredFacts, template: str, key: str, prefix: str) -> None:
+    below = key.removeprefix(prefix)
+    fields = PathTemplate(template).read(below)
+    if fields is None:
+        gathered.warnings.append(f"the path {below!r} does not fit path_fields {template!r}")
+    else:
+        gathered.found["path"] = facts.clean_texts(fields)
+
+
+async def _read_sidecars(gathered: GatheredFacts, database: Database, storage: Storage, key: str) -> None:
+    """Read the first sidecar that there is and that is no output of ours."""
+    names = facts.name_sidecars(key)
+    own = await database.read(ledger.find_own_outputs, [storage.uri(name) for name in names])
+    for name in names:
+        if storage.uri(name) in own:
+            continue
+        try:
+            data = await _read_small(storage, name)
+            gathered.found["sidecar"] = {"key": name, "fields": facts.read_sidecar(name, data)}
+        except ObjectNotFound:
+            continue
+        except StorageUnavailable:
+            raise
+        except (StorageError, InvalidInput) as error:
+            gathered.warnings.append(f"the sidecar {name!r} cannot be used: {error.message}")
+            continue
+        return
+
+
+async def _read_small(storage: Storage, key: str) -> bytes:
+    """Return the content. Raises InvalidInput if it is too large, and what the storage raises."""
+    there = await storage.stat(key)
+    if there.size_bytes > facts.MOST_SIDECAR_BYTES:
+        raise InvalidInput(f"it is larger than {facts.MOST_SIDECAR_BYTES >> 20} MiB")
+    async with storage.stream(key, there.version) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def _read_metadata(gathered: GatheredFacts, storage: Storage, key: str, version: str) -> None:
+    try:
+        known = await storage.facts(key, version)
+    except StorageUnavailable:
+        raise
+    except StorageError as error:
+        gathered.warnings.append(f"the object's metadata cannot be read: {error.message}")
+        return
+    for name, values in (("metadata", known.metadata), ("tags", known.tags)):
+        if values:
+            gathered.found[name] = facts.clean_texts(values)
+    gathered.warnings += known.warnings
