@@ -232,6 +232,7 @@ def test_the_jobs_of_the_makefile_are_documented() -> None:
     "command",
     [
         "bench/ledger.py 3000",
+        "bench/compare.py . . --rounds 1 --only ledger",
         "bench/engine.py --jobs 300 --future 100 --rounds 1 --latencies 5 --idle-seconds 1",
         "bench/replicas.py --clips 1 --seconds 4 --rounds 1 --kills 1 --idle-seconds 1",
         "bench/daemon.py --idle-seconds 1 --files 2",
