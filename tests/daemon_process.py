@@ -51,6 +51,8 @@ EVENTS = (
 class Daemon:
     """A daemon over `base`: `incoming` is watched, `outgoing` takes exports. `extra` is appended TOML.
 
+    `export` has the options of the automation's export.
+
     `connectors` declares other connectors `in` and `out` than those of the two folders.
 
     With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
@@ -64,6 +66,7 @@ class Daemon:
     debounce: str = "1s"
     settle: str = "0.3s"
     automation: str = ""
+    export: str = ""
     extra: str = ""
     connectors: str = ""
     webhook_url: str = ""
@@ -143,6 +146,7 @@ scan_interval = "2s"
 [automations.main.export]
 connector = "out"
 subpath = "results"
+{self.export}
 """
         if self.replicated:
             text += f'[node]\nname = "{self.node}"\nheartbeat = "{self.heartbeat}"\n'

@@ -103,8 +103,16 @@ class Exports:
             await self._retry_or_fail(job, work, short or _to_known_error(job, failure))
             return
         delivered = work.connector is not None
-        finish = partial(exports.finish, delivered=delivered, parts=parts, files=files)
-        ended = await write_until_committed(self._database, self._clock, finish, job, written)
+        ended = await write_until_committed(
+            self._database,
+            self._clock,
+            exports.finish,
+            job,
+            written,
+            delivered=delivered,
+            parts=parts,
+            files=files,
+        )
         if ended is not None:
             self._telemetry.emit(
                 "export.finished",
