@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from av.video.frame import PictureType
 from tests import samples
 from tests.processors.conftest import Technical, opened
 from vvwatch.core.media import Probe
+from vvwatch.core.timecode import frame_at
+from vvwatch.formats.timing import timing_of
 from vvwatch.processors.media.opening import Bounds, open_media, probe_container
 from vvwatch.processors.media.probing import probe_from_survey
 from vvwatch.processors.media.sample_clips import generate_pattern
 from vvwatch.processors.media.survey import survey_medium
+from vvwatch.processors.media.timing import is_rate_met
 
 ANY = Bounds(max_pixels=1 << 30, max_seconds=1e9)
 TAGS = {"movflags": "use_metadata_tags"}
@@ -151,3 +155,34 @@ def test_sound_and_pictures_have_no_rate(tmp_path: Path) -> None:
             None,
             None,
         )
+
+
+def test_a_picture_out_of_place_does_not_change_the_rate(tmp_path: Path) -> None:
+    film = samples.video(tmp_path / "film.avi", 2)
+    with opened(film) as fd, open_media(fd, ANY) as medium:
+        found = probe_from_survey(medium, survey_medium(medium, ANY, lambda _: None))
+    assert found.frame_rate_exact == "25"
+
+
+@pytest.mark.parametrize(
+    ("steps", "met"),
+    [((1000, 40.0), True), ((1000, 20.0), True), ((990, 40.0), False), (None, True), ((0, 0.0), True)],
+)
+def test_a_rate_is_met_by_frames_and_by_fields(steps: tuple[int, float] | None, met: bool) -> None:
+    assert is_rate_met("25", steps) is met
+    assert is_rate_met(None, steps)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("ending", ["mp4", "ts", "mkv", "flv"])
+async def test_cuts_are_exact_to_the_frame(technical: Technical, tmp_path: Path, ending: str) -> None:
+    film = samples.video(tmp_path / f"film.{ending}", 9, cuts=(3, 6.1), frame_rate=30)
+    result = await technical.process(film)
+    assert result.probe is not None
+    timing = timing_of(asdict(result.probe))
+    assert timing.rate == 30
+    starts = [
+        frame_at(each.start_time - timing.first_picture_seconds, timing.counted_at)
+        for each in result.segments
+    ]
+    assert [max(0, start) for start in starts] == [0, 90, 183]

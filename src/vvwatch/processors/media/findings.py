@@ -29,8 +29,8 @@ class Survey:
     """The findings of one pass over the media; `damage` is empty if all of it could be read and decoded.
 
     `sound` is the stream measured for `sounds`, `tracks` describes each stream and its state, `rotation_degrees` is
-    the clockwise turn of the pictures for display, `mean_rate` counts the pictures a second; None where bytes are
-    missing.
+    the clockwise turn of the pictures for display, `picture_steps` is how many steps lie between the first
+    and the last picture, and how many seconds; None where bytes are missing.
     """
 
     duration_seconds: float
@@ -41,7 +41,7 @@ class Survey:
     rotation_degrees: int | None = None
     sound: Stream | None = None
     tracks: tuple[Mapping[str, Any], ...] = ()
-    mean_rate: float | None = None
+    picture_steps: tuple[int, float] | None = None
 
 
 def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:

@@ -45,7 +45,7 @@ def probe_from_survey(medium: Medium, found: Survey) -> Probe:
             sample_rate=sound.sample_rate or None,
             channels=sound.channels or None,
         )
-    if not is_rate_met(probe.frame_rate_exact, found.mean_rate):
+    if not is_rate_met(probe.frame_rate_exact, found.picture_steps):
         probe = replace(probe, frame_rate_exact=None)
     return replace(probe, duration_seconds=found.duration_seconds)
 

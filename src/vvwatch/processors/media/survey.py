@@ -120,7 +120,7 @@ def _build_survey(
         pictures.rotation_degrees if pictures else None,
         sounds.stream if sounds else None,
         tuple(describe_track(track, measured) for track in every),
-        None if pictures is None or damage else pictures.mean_rate(),
+        None if pictures is None or damage else pictures.count_steps(),
     )
 
 

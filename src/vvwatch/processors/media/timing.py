@@ -12,6 +12,8 @@ from vvwatch.core.timecode import exact_rate, is_timecode
 
 _LONGEST: Final = 16
 _TOLERANCE: Final = 0.002
+_SLACK_STEPS: Final = 2
+"""The first or the last picture may be out of place: AVI has no times."""
 
 
 def read_exact_rate(pictures: VideoStream) -> str | None:
@@ -21,15 +23,16 @@ def read_exact_rate(pictures: VideoStream) -> str | None:
     return None if rate is None else str(rate)
 
 
-def is_rate_met(stated: str | None, counted: float | None) -> bool:
-    """Return whether pictures come at the rate `stated` when `counted` came a second; True if nobody knows.
+def is_rate_met(stated: str | None, steps: tuple[int, float] | None) -> bool:
+    """Return whether pictures come at the rate `stated`, by how many steps were counted in how many seconds.
 
-    A header may state a rate that the pictures do not keep. Each of two fields may come alone.
+    A header may state a rate that the pictures do not keep. Each of two fields may come alone. True if nobody knows.
     """
-    if stated is None or counted is None:
+    if stated is None or steps is None:
         return True
-    rate = float(Fraction(stated))
-    return any(abs(counted / each - 1) <= _TOLERANCE for each in (rate, 2 * rate))
+    count, seconds = steps
+    expected = seconds * float(Fraction(stated))
+    return any(abs(count - each) <= _SLACK_STEPS + _TOLERANCE * each for each in (expected, 2 * expected))
 
 
 def read_timecode(container: InputContainer) -> str | None:

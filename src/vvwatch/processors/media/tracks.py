@@ -117,10 +117,9 @@ class Track:
             self.damaged -= 1
         self._marked_at = None
 
-    def mean_rate(self) -> float | None:
-        """Return how many packets with content come in a second, None for fewer than two."""
-        seconds = self.last_packet - (self._first_packet or 0.0)
-        return (self.packets - 1) / seconds if self.packets > 1 and seconds > 0 else None
+    def count_steps(self) -> tuple[int, float]:
+        """Return how many steps lie between the first and the last packet with content, and how many seconds."""
+        return self.packets - 1, self.last_packet - (self._first_packet or 0.0)
 
     def stop_measuring(self) -> None:
         """Decode the rest only to find damage."""
