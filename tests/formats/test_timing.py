@@ -81,3 +81,10 @@ def test_a_timecode_that_cannot_be_is_not_used_and_said(timecode: str) -> None:
     assert timing.notes[0].startswith(
         f"The source's timecode is not used: '{timecode}' is no timecode at 29.97"
     )
+
+
+def test_drop_frame_beyond_59_94_is_not_guessed() -> None:
+    timing = timing_of({"frame_rate_exact": "120000/1001", "start_timecode": "01:00:00;00"})
+    assert (timing.start_frame, timing.drop_frame) == (None, False)
+    says = "The source's timecode is not used: there is no drop-frame at 119.88 frames a second"
+    assert timing.notes == (f"{says}; counted from 00:00:00:00.",)

@@ -90,8 +90,8 @@ def has_dropped_numbers(text: str) -> bool:
 
 
 def may_drop(rate: Fraction) -> bool:
-    """Return whether timecodes at `rate` may leave numbers out."""
-    return rate in _DROPPING
+    """Return whether timecodes at `rate` are ever written with numbers left out: at 29.97 and its multiples."""
+    return (rate / min(_DROPPING)).denominator == 1
 
 
 def is_countable(rate: Fraction) -> bool:
