@@ -92,7 +92,7 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     samples.image(incoming / "clip.png").rename(incoming / "clip.mp4")
     environ = {"VVWATCH_STATE_DIR": str(tmp_path / "state"), "VVWATCH_LISTEN": "127.0.0.1:0"}
     environ |= {"VVWATCH_ADMIN_KEY": ADMIN_KEY, "VVWATCH_API_KEY": ADMIN_KEY}
-    [run] = [line for line in commands() if line.startswith("vvwatch run")]
+    [run] = [line for line in commands() if line.startswith("vvwatch run ")]
     daemon = subprocess.Popen(
         [sys.executable, "-m", *run.split()],
         cwd=tmp_path,

@@ -1,0 +1,129 @@
+"""`vvwatch runs` and `results`: list prompt runs, and what a run found in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from vvwatch.cli.client import Client, client_options, quote_segment
+from vvwatch.cli.commands import Command, limit_option
+from vvwatch.cli.explain import to_address
+from vvwatch.cli.failures import Failure
+from vvwatch.cli.lookup import find_by_name
+from vvwatch.cli.output import (
+    cell_text,
+    escape_controls,
+    format_ago,
+    format_cost,
+    print_columns,
+    print_json,
+)
+
+_HEADS = ("RUN", "PROMPT", "STATUS", "DONE", "FAILED", "COST", "STARTED")
+_SPARE = ("COST", "PROMPT")
+_RESULT_HEADS = ("SEGMENT", "SECONDS", "WHAT")
+_TYPES = ("videos", "audios", "images")
+_PER_PAGE = 50
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch runs", "the latest prompt runs"),
+        ("vvwatch runs dailies --json", "those of one index, for programs"),
+    ),
+)
+@click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
+@limit_option
+@client_options
+def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None:
+    """List prompt runs, newest first: a prompt over the media of an import job or an index."""
+    if name:
+        index_id = find_by_name(client, name).index_id
+        found = client.get(f"/indexes/{quote_segment(index_id)}/prompt-runs", limit=min(limit, 100))["data"]
+    else:
+        found = client.get("/prompt-runs", limit=limit)
+    if as_json:
+        print_json({"prompt_runs": found})
+    elif found:
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "PROMPT")
+    else:
+        click.echo("there was no prompt run yet")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch results ./incoming/clip.mp4", "what the latest run found, segment by segment"),
+        ("vvwatch results s3://rushes/clip.mp4 --json", "with all metadata, for programs"),
+        ("vvwatch results vid_…", "of a media item"),
+    ),
+)
+@click.argument("target", metavar="FILE|URI|VIDEO")
+@click.option("--run", "run_id", metavar="RUN", help="The results of this run.  [default: the latest]")
+@client_options
+def results(client: Client, target: str, run_id: str | None, *, as_json: bool) -> None:
+    """Show what a prompt run found in a file."""
+    video_id = target if target.startswith("vid_") else _find_video(client, target)
+    found = list(_list_segments(client, video_id, run_id))
+    if as_json:
+        print_json({"video_id": video_id, "segments": found})
+    elif found:
+        print_columns([_to_result_row(each) for each in found], _RESULT_HEADS, ("SEGMENT",), "WHAT")
+    else:
+        click.echo(escape_controls(f"no run has ended with results for {video_id} yet"))
+
+
+def _find_video(client: Client, target: str) -> str:
+    """Return the newest media item made of the file. Raises Failure if there is none."""
+    places = client.get("/explain", uri=to_address(target))["places"]
+    made = [
+        version["video"]["video_id"]
+        for place in places
+        for index in place["indexes"]
+        for version in index["versions"]
+        if version["video"]
+    ]
+    if not made:
+        raise Failure(
+            f"{target!r} has not been imported", f"`vvwatch explain {target}` says what happened to it"
+        )
+    return str(max(made))
+
+
+def _list_segments(client: Client, video_id: str, run_id: str | None) -> Iterator[dict[str, Any]]:
+    cursor = None
+    path = f"/videos/{quote_segment(video_id)}/segments"
+    while True:
+        page = client.get(path, run_id=run_id, limit=_PER_PAGE, cursor=cursor)
+        yield from page["data"]
+        cursor = page["pagination"]["next_cursor"]
+        if cursor is None:
+            return
+
+
+def _to_row(run: dict[str, Any]) -> tuple[str, ...]:
+    done, failed, total = (
+        sum(run[f"{what}_{kind}"] for kind in _TYPES) for what in ("completed", "failed", "total")
+    )
+    cost = run["cost"]
+    return (
+        run["run_id"],
+        run["prompt_name"],
+        run["status"],
+        f"{done} of {total}",
+        str(failed),
+        format_cost(cost["usd"], cost["unpriced_calls"]) if cost["calls"] else "-",
+        format_ago(run["started_at"]),
+    )
+
+
+def _to_result_row(segment: dict[str, Any]) -> tuple[str, ...]:
+    said = segment["error_message"] or segment["metadata_text"]
+    return (
+        segment["segment_id"],
+        f"{segment['start_time']:.10g} to {segment['end_time']:.10g}",
+        cell_text(said),
+    )
