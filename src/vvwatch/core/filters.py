@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from vvwatch.core.globs import Glob, check_pattern
 from vvwatch.core.housekeeping import is_housekeeping, is_housekeeping_file
 from vvwatch.core.objects import StorageObject, base_name, extension, media_type
+from vvwatch.core.sidecars import SUFFIXES
 from vvwatch.errors import InvalidInput
 
 __all__ = [
@@ -54,6 +55,7 @@ class Reason(StrEnum):
     KEY_TOO_LONG = "key_too_long"
     INCOMPLETE_ENTRY = "incomplete_entry"
     FOLDER_WITH_CONTENT = "folder_with_content"
+    SIDECAR = "sidecar"
 
 
 _SENTENCES: Final[dict[Reason, str]] = {
@@ -83,6 +85,7 @@ _SENTENCES: Final[dict[Reason, str]] = {
         "the store lists it without its size or its time of change; only the store's operator can mend that"
     ),
     Reason.FOLDER_WITH_CONTENT: "its key ends with a slash, as a folder's does, and it has content; rename it",
+    Reason.SIDECAR: "its name is that of captions: they are read with the media of the same name",
     Reason.SETTLING: "it may still be written to; it is taken when it has been still for the settle time",
 }
 
@@ -102,6 +105,7 @@ WORTH_KNOWING: Final = frozenset(
 )
 """Reasons that matter to the person who put the object there: reported as a skipped file."""
 
+_SIDECAR_ENDINGS: Final = tuple(f".{suffix}" for suffix in SUFFIXES)
 _TEMPORARY_ENDINGS: Final = ("~", ".part", ".partial", ".crdownload", ".tmp", ".filepart", ".!qb")
 
 
@@ -266,14 +270,15 @@ class ObjectFilter:
             return _reject(Reason.HOUSEKEEPING)
         if self._is_temporary(key, name):
             return _reject(Reason.TEMPORARY_NAME)
-        if not self._glob.matches(rest or name, name):
+        sidecar = name[-4:].lower() in _SIDECAR_ENDINGS and len(name) > 4
+        if not (sidecar or self._glob.matches(rest or name, name)):
             return _reject(Reason.PATTERN_MISMATCH, self.pattern)
         for pattern, glob in self._excluded:
             if glob.matches(rest or name, name):
                 return _reject(Reason.EXCLUDED, pattern)
-        if media_type(name) is None:
-            return _reject_unsupported(name)
-        return _ACCEPTED if key.isascii() or _is_text(key) else _reject(Reason.UNDECODABLE_NAME)
+        if not (key.isascii() or _is_text(key)) and (sidecar or media_type(name)):
+            return _reject(Reason.UNDECODABLE_NAME)
+        return _type_verdict(name, sidecar=sidecar)
 
     def _size_verdict(self, size_bytes: int) -> Verdict:
         least, most = self._sizes
@@ -297,7 +302,11 @@ class ObjectFilter:
         return hidden or name.startswith("~$") or name.lower().endswith(_TEMPORARY_ENDINGS)
 
 
-def _reject_unsupported(name: str) -> Verdict:
+def _type_verdict(name: str, *, sidecar: bool) -> Verdict:
+    if sidecar:
+        return _reject(Reason.SIDECAR)
+    if media_type(name) is not None:
+        return _ACCEPTED
     if is_housekeeping_file(name):
         return _reject(Reason.HOUSEKEEPING)
     return _reject(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))

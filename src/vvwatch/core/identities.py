@@ -32,6 +32,9 @@ def id_time(identity: str) -> float:
     return (number >> _RANDOM_BITS) / 1000
 
 
+TRANSCRIPT: Final = -2
+"""The ordinal of the transcript of a media item, where it is looked for again."""
+
 WHOLE: Final = -1
 """The ordinal of a whole media item that failed and so has no segments."""
 

@@ -97,6 +97,10 @@ class Selected(NamedTuple):
         final = [each.obj for each in self.choices if each.reason in _NEVER_IMPORTED]
         return [obj for obj in final if obj.key not in self.earlier.awaited]
 
+    def list_sidecars(self) -> list[SkippedObject]:
+        """Return the captions, which go with media."""
+        return [each.to_skipped() for each in self.choices if each.reason is Reason.SIDECAR]
+
     def list_skipped(self) -> list[SkippedObject]:
         """Return the objects whose reason matters to the person who put them there."""
         return [each.to_skipped() for each in self.choices if each.reason in WORTH_KNOWING]
@@ -105,7 +109,7 @@ class Selected(NamedTuple):
 def is_worth_examining(rules: ObjectFilter, key: str) -> bool:
     """Return whether more than its name decides, or its owner is informed."""
     verdict = rules.name_verdict(key)
-    return verdict.accepted or verdict.reason in WORTH_KNOWING
+    return verdict.accepted or verdict.reason in WORTH_KNOWING or verdict.reason is Reason.SIDECAR
 
 
 def choose(rules: ObjectFilter, obj: StorageObject, facts: Facts) -> Choice:

@@ -151,10 +151,12 @@ def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
     }
 
 
-def request_automatic(tx: Tx, run: Run) -> str | None:
+def request_automatic(tx: Tx, run: Run, *, again: bool = False) -> str | None:
     """Export a run's results for its index's automation, if they still exist; once per run.
 
-    Return the id of a new export.
+    With `again`, export them once more because they have changed; only a run that was exported before, and whose
+    export has begun. Such an export names no automation, because an automation exports a run once. Return the id of a
+    new export.
     """
     automation = tx.first(
         sa.select(export_automations).where(
@@ -164,7 +166,9 @@ def request_automatic(tx: Tx, run: Run) -> str | None:
         )
     )
     exportable = run.status in _EXPORTED and run.results == Results.KEPT
-    if automation is None or not exportable or _is_exported(tx, automation.id, run.id):
+    if automation is None or not exportable or _is_exported(tx, automation.id, run.id) != again:
+        return None
+    if again and _is_waiting(tx, run.id):
         return None
     connector = tx.execute(
         sa.select(connectors).where(connectors.c.id == automation.destination_connector_id)
@@ -177,7 +181,7 @@ def request_automatic(tx: Tx, run: Run) -> str | None:
         target_id=run.index_id,
         index_id=run.index_id,
         run_id=run.id,
-        automation_id=automation.id,
+        automation_id=None if again else automation.id,
         destination_type="connector",
         destination_connector_id=connector.id,
         destination_base_path=connector.export_base_path,
@@ -202,6 +206,14 @@ def _is_exported(tx: Tx, automation_id: str, run_id: str) -> bool:
         exports.c.automation_id == automation_id, exports.c.run_id == run_id
     )
     return tx.first(found) is not None
+
+
+def _is_waiting(tx: Tx, run_id: str) -> bool:
+    """Return whether an export of the run has not begun yet: it will have the results of now."""
+    table = exports.c
+    its = table.run_id == run_id, table.destination_type == "connector"
+    waiting = table.status == ExportStatus.PENDING, table.attempts == 0
+    return tx.first(sa.select(table.id).where(*its, *waiting)) is not None
 
 
 @dataclass(frozen=True, slots=True)

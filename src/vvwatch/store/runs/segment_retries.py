@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from vvwatch.core import tallies
 from vvwatch.core.exports import ExportStatus
-from vvwatch.core.identities import WHOLE, segment_of
+from vvwatch.core.identities import TRANSCRIPT, WHOLE, segment_of
 from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.retries import Patience
 from vvwatch.core.runs import (
@@ -49,6 +49,8 @@ _DELETED: Final = "video_deleted", "the video was deleted"
 _DROPPED: Final = "results_dropped", "the results of the run were deleted meanwhile"
 _WITH_RESULTS: Final = ItemStatus.COMPLETED, ItemStatus.PARTIAL
 _EXPORT_SECONDS: Final = 2.0  # the pause while an export of the run is built
+_OPEN: Final = ItemStatus.PENDING, ItemStatus.PROCESSING
+_OPEN_SECONDS: Final = 30.0  # the pause while the item itself is processed
 _SAME_SECONDS: Final = 1e-6
 
 
@@ -178,8 +180,11 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
     source = _find_media(tx, item)
     if source is None:
         return fail(tx, job, *_DELETED)
-    if _is_exported(tx, run):
-        _wait_for_export(tx, job)
+    if row.ordinal == TRANSCRIPT and item.status in _OPEN:
+        wait(tx, job, _OPEN_SECONDS)
+        return None
+    if is_exported_now(tx, run):
+        wait(tx, job)
         return None
     connector = catalog.read_connector(tx, source.connector_id)
     paused = processor_states.find_pause(tx, run.processor)
@@ -196,7 +201,7 @@ def _find_media(tx: Tx, item: RunItem) -> Media | None:
     return first_of(Media, tx.execute(sa.select(media).where(*there)))
 
 
-def _is_exported(tx: Tx, run: Run) -> bool:
+def is_exported_now(tx: Tx, run: Run) -> bool:
     """Return whether an export reads the run's results now; they must not change meanwhile."""
     table = exports_table
     reads = sa.or_(table.c.run_id == run.id, table.c.index_id == run.index_id)
@@ -204,10 +209,11 @@ def _is_exported(tx: Tx, run: Run) -> bool:
     return tx.first(sa.select(table.c.id).where(building, reads).limit(1)) is not None
 
 
-def _wait_for_export(tx: Tx, job: Job) -> None:
+def wait(tx: Tx, job: Job, seconds: float = _EXPORT_SECONDS) -> None:
+    """Begin the retry again after `seconds`; that is no attempt."""
     row = tx.claim(job, attempts=segment_retries.c.attempts - 1, status=RetryStatus.PENDING)
     if row is not None:
-        tx.enqueue(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now + _EXPORT_SECONDS, Priority.MANUAL)
+        tx.enqueue(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now + seconds, Priority.MANUAL)
 
 
 def retry_later(
@@ -233,7 +239,7 @@ def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = 
 
     With `patience`, an item that failed as a whole is retried automatically after a longer pause.
     """
-    row = _end_retry(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
+    row = end_retry(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
     if row is None:
         return None
     if patience is not None and row.ordinal == WHOLE:
@@ -255,7 +261,7 @@ def end_retries(tx: Tx, which: sa.ColumnElement[bool]) -> None:
         fail(tx, Job(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now), *_DELETED)
 
 
-def _end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> SegmentRetry | None:
+def end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> SegmentRetry | None:
     """End the retry. What a retry of a whole item found is kept for the next one unless it was applied."""
     row = model_or_none(SegmentRetry, tx.claim(job, status=status, completed_at=tx.now, **values))
     if row is None:
@@ -280,15 +286,15 @@ def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
     run, source = runs.get(tx, item.run_id), _find_media(tx, item)
     if source is None or run.results != Results.KEPT:
         return fail(tx, job, *(_DELETED if source is None else _DROPPED))
-    if _is_exported(tx, run):
-        _wait_for_export(tx, job)
+    if is_exported_now(tx, run):
+        wait(tx, job)
         return None
     if row.ordinal == WHOLE:
         return _finish_whole(tx, job, _RetryContext(row, item, run, source), result)
     found = _find_same_segment(tx, item, row.ordinal, result)
     if found is None or found.error is not None:
         return _fail_again(tx, job, item, row.ordinal, found)
-    _end_retry(tx, job, RetryStatus.COMPLETED, error_message=None)
+    end_retry(tx, job, RetryStatus.COMPLETED, error_message=None)
     _replace_segment(tx, item, row.ordinal, found)
     return _correct_run(tx, row, _apply_segment(tx, _RetryContext(row, item, run, source), result))
 
@@ -309,7 +315,7 @@ def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult)
     is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
     status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
     error = (ended.code, ended.message) if is_vain else (None, None)
-    _end_retry(tx, job, status, error_code=error[0], error_message=error[1])
+    end_retry(tx, job, status, error_code=error[0], error_message=error[1])
     return _correct_run(tx, of.row, _apply_whole(tx, of, result), error[1])
 
 

@@ -117,6 +117,7 @@ media = sa.Table(
 )
 Index("media_by_index", media.c.index_id, media.c.id)
 Index("media_by_import_job", media.c.import_job_id, media.c.key)
+Index("media_by_key", media.c.connector_id, media.c.key)
 
 prompt_runs = sa.Table(
     "prompt_runs",

@@ -7,8 +7,8 @@ A document too large for one download is divided between two media: each part is
 `part: {number, count}`. With options, a last list `failures` holds the files that failed or were skipped.
 
 `media` comes after the rest and holds one element per media item and run, so that a document of any size is written
-element by element. The names of results are those of the v2 API. Nothing that changes after a run has ended is
-in it: built again, a document has the same bytes.
+element by element. The names of results are those of the v2 API. Of what changes after a run has ended, only retried
+segments and later transcripts are in it, for which another export is made: else, built again, it has the same bytes.
 """
 
 from __future__ import annotations

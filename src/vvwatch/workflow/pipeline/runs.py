@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
-from vvwatch.core.identities import WHOLE
+from vvwatch.core.identities import TRANSCRIPT, WHOLE
 from vvwatch.core.media import ProcessingResult, RunSettings
 from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.errors import BudgetReached, Interrupted, MachineShortage, RunStopped, Superseded, VvwatchError
@@ -17,7 +17,7 @@ from vvwatch.ports import Job, Storage
 from vvwatch.ports.processing import Item, Prompt, draft_nothing
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.runs import RunItem, SegmentRetry
-from vvwatch.store.runs import course, runs, segment_retries
+from vvwatch.store.runs import course, runs, segment_retries, transcript_retries
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.runs import ItemEnd, ItemWork
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
@@ -105,13 +105,21 @@ class Runs:
             return
         started = self._reading.clock.monotonic()
         try:
-            result = await self._process(job, begun.work, begun.retry)
-            end = await write_until_committed(
-                self._database, self._reading.clock, segment_retries.finish, job, result
-            )
+            end = await self._retry_once(job, begun)
         except Exception as failure:  # noqa: BLE001  # as with items
             end = await self._retry_again_or_fail(job, begun, to_known_error(job, failure), started)
         self._report_retry(end)
+
+    async def _retry_once(self, job: Job, begun: RetryWork) -> RetryEnd | None:
+        clock, work, retry = self._reading.clock, begun.work, begun.retry
+        if retry.ordinal != TRANSCRIPT:
+            result = await self._process(job, work, retry)
+            return await write_until_committed(self._database, clock, segment_retries.finish, job, result)
+        storage = await self._reading.storage(work.connector)
+        item = self._build_item(storage, job, work, retry)
+        found = await self._transcriber.find_sidecar(item, storage)
+        finish = transcript_retries.finish
+        return await write_until_committed(self._database, clock, finish, job, begun, found)
 
     async def _retry_again_or_fail(
         self, job: Job, begun: RetryWork, error: VvwatchError, started: float

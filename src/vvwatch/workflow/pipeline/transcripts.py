@@ -13,16 +13,29 @@ from typing import Final, Protocol, Self
 
 import anyio.to_thread
 
+from vvwatch.core.objects import base_name
+from vvwatch.core.sidecars import MOST_BYTES, SUFFIXES, NoCaptions, SidecarName, match_name, read_sidecar
 from vvwatch.core.transcripts import Transcript, TranscriptSource
-from vvwatch.errors import MediaError
+from vvwatch.errors import (
+    AccessDenied,
+    MediaError,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectNotFound,
+    StorageError,
+    StorageUnavailable,
+)
 from vvwatch.ports import Storage
 from vvwatch.ports.processing import CaptionReader, Item
 from vvwatch.store.db.database import Database
 from vvwatch.store.runs import transcripts
 from vvwatch.store.runs.journal import Owner
+from vvwatch.store.watching import ledger, sidecars
+from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.writes import write_until_committed
 
 _LONGEST_REASON: Final = 300
+_MOST_SIDECARS: Final = 8
 _NO_MODEL: Final = "nothing transcribes speech: [transcription] has neither an endpoint nor a speech model"
 
 
@@ -54,6 +67,67 @@ class EmbeddedCaptions:
             return await self.reader.captions(fd, item.duration_seconds)
 
 
+@dataclass(frozen=True)
+class SidecarCaptions:
+    """Implements `Source`: a file beside the media, of the same name.
+
+    Those that watchers have seen are known. Where nobody watches, a store that lists by the start of a name is asked
+    for one page, another for the usual names.
+    """
+
+    database: Database
+    name = TranscriptSource.SIDECAR
+
+    async def find(self, item: Item, storage: Storage) -> Transcript | str:
+        """Return what the best sidecar says that can be read."""
+        names = await self.database.read(sidecars.list_sidecars, item.connector_id, item.key)
+        names = names or await self._look_for_names(item.key, storage)
+        reasons = []
+        for name in names[:_MOST_SIDECARS]:
+            try:
+                return await self._read(item, storage, name)
+            except (ObjectNotFound, ObjectChanged, ObjectArchived, AccessDenied) as error:
+                reasons.append(f"{base_name(name.key)}: {error.message}")
+            except ValueError as error:
+                reasons.append(str(error))
+        return "; ".join(reasons) or "no captions beside it"
+
+    async def _read(self, item: Item, storage: Storage, name: SidecarName) -> Transcript:
+        there = await storage.stat(name.key)
+        if there.size_bytes > MOST_BYTES:
+            size = f"has {there.size_bytes:,} bytes, and captions have {MOST_BYTES:,} at most"
+            raise NoCaptions(f"{base_name(name.key)} {size}")
+        data = bytearray()
+        async with storage.stream(name.key, there.version, 0, MOST_BYTES) as pieces:
+            async for piece in pieces:
+                data += piece
+        return await anyio.to_thread.run_sync(read_sidecar, name, bytes(data), item.duration_seconds)
+
+    async def _look_for_names(self, key: str, storage: Storage) -> list[SidecarName]:
+        stem = key.rpartition(".")[0]
+        if storage.capabilities.start_after:
+            async with closing(storage.list(f"{stem}.", recursive=False)) as pages:
+                page = await anext(pages, None)
+            found = [obj.key for obj in page.objects] if page else []
+        else:
+            usual = [f"{start}.{suffix}" for start in (stem, key) for suffix in SUFFIXES]
+            found = [name for name in usual if await _is_there(storage, name)]
+        uris = {storage.uri(name): name for name in found}
+        own = await self.database.read(ledger.find_own_outputs, list(uris)) if uris else ()
+        matched = (match_name(key, name) for uri, name in uris.items() if uri not in own)
+        return sorted(filter(None, matched))
+
+
+async def _is_there(storage: Storage, key: str) -> bool:
+    try:
+        await storage.stat(key)
+    except StorageUnavailable:
+        raise
+    except StorageError:
+        return False
+    return True
+
+
 class Transcriber:
     """Finds the transcript of an item before it is processed, and stores it under the item's fence."""
 
@@ -74,6 +148,14 @@ class Transcriber:
         clock = self._database.clock
         await write_until_committed(self._database, clock, transcripts.keep_transcript, owner, found, error)
         return found
+
+    async def find_sidecar(self, item: Item, storage: Storage) -> Transcript | None:
+        """Return what the captions beside the media say now; None if there are none. Raises as `Source.find`."""
+        for source in self._sources:
+            if source.name is TranscriptSource.SIDECAR:
+                said = await source.find(item, storage)
+                return said if isinstance(said, Transcript) else None
+        return None
 
     async def _find(self, item: Item, storage: Storage) -> tuple[Transcript | None, str | None]:
         """Return the transcript of the first source that has one, or the reasons of all."""

@@ -16,14 +16,14 @@ from vvwatch.core.selection import SkippedObject
 from vvwatch.core.settling import Sighting, is_settled, note_sighting
 from vvwatch.ports import Clock
 from vvwatch.store.db.database import Database
-from vvwatch.store.watching import absences, ledger, windows
+from vvwatch.store.watching import absences, ledger, sidecars, windows
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watching.watch_state import ScanStats, WatchState
 from vvwatch.workflow.watching.windows import announce_closed
 
 _MOST_SETTLING: Final = 200_000
 _MATCHING: Final = (Reason.ACCEPTED, Reason.NEW_ONLY_KNOWN_KEY, Reason.EXISTING)
-_NOT_SKIPPED: Final = (Reason.ACCEPTED, Reason.OWN_OUTPUT)
+_NOT_SKIPPED: Final = (Reason.ACCEPTED, Reason.OWN_OUTPUT, Reason.SIDECAR)
 _WORTH_OBSERVING: Final = WORTH_KNOWING - {Reason.FOLDER_WITH_CONTENT}  # the scanner observes that itself
 
 
@@ -90,6 +90,8 @@ class Intake:
                 windows.acknowledge_objects, watched.row.id, watched.row.generation, known
             )
             tally.note(known)
+        if captions := selected.list_sidecars():
+            await self._note_sidecars(watched, captions)
         tally.matched += sum(each.reason in _MATCHING for each in selected.choices)
         skipped = [each for each in selected.choices if not selected.earlier.has(each.obj.key)]
         tally.skipped += sum(each.reason not in _NOT_SKIPPED for each in skipped)
@@ -97,6 +99,13 @@ class Intake:
             watched, [each.to_skipped() for each in skipped if each.reason in _WORTH_OBSERVING]
         )
         return selected.list_wanted()
+
+    async def _note_sidecars(self, watched: WatchState, seen: Sequence[SkippedObject]) -> None:
+        """Record new captions; they replace the transcripts of media that were processed without them."""
+        row = watched.row
+        if await self._database.read(ledger.has_new_observations, row.id, seen):
+            at = self._clock.now() + row.settle_seconds
+            await self._database.write(sidecars.record_sidecars, row.id, row.connector_id, seen, at)
 
     async def observe(self, watched: WatchState, skipped: Sequence[SkippedObject]) -> None:
         """Record what the automation skips and why, unless that is recorded."""
