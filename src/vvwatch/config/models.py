@@ -16,6 +16,7 @@ from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.outgoing import Attachments, Webhooks
 from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
 from vvwatch.config.prompts import PromptPreset, PromptTable
+from vvwatch.config.transcription import Transcription
 from vvwatch.core.absence import Confirmation
 from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
@@ -308,6 +309,7 @@ class Settings(Table):
     processing: Processing = Field(default_factory=Processing)
     processors: dict[str, ProcessorTable] = Field(default_factory=dict)
     pictures: PictureSettings = PictureSettings()
+    transcription: Transcription = Transcription()
     imports: Imports = Imports()
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()

@@ -59,6 +59,8 @@ def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
                 yield ("automations", name, "export", "formats"), extra
     if config.replicated:
         yield ("database_url",), "postgresql"
+    if config.transcription.speech is not None:
+        yield ("transcription", "speech"), "speech"
 
 
 def _missing_error(extra: str) -> InvalidInput:

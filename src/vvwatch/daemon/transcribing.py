@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from vvwatch.config import Config
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.registry import Resources
+from vvwatch.processors.transcription.speech import SpeechModel
 from vvwatch.store.db.database import Database
-from vvwatch.workflow.pipeline.transcripts import EmbeddedCaptions, SidecarCaptions, Transcriber
+from vvwatch.workflow.pipeline.transcripts import EmbeddedCaptions, SidecarCaptions, Source, Transcriber
 
 
-def build_transcriber(database: Database, resources: Resources) -> Transcriber:
+def build_transcriber(config: Config, database: Database, resources: Resources) -> Transcriber:
     """Return what finds transcripts, its sources in the order of their worth."""
-    cutter = Cutter(limits=resources.limits, work_dir=resources.work_dir)
-    return Transcriber(database, [EmbeddedCaptions(cutter), SidecarCaptions(database)])
+    limits, work_dir = resources.limits, resources.work_dir
+    cutter = Cutter(limits=limits, work_dir=work_dir)
+    sources: list[Source] = [EmbeddedCaptions(cutter), SidecarCaptions(database)]
+    if config.transcription.speech is not None:
+        sources.append(SpeechModel(config.transcription.speech, cutter, limits, work_dir))
+    return Transcriber(database, sources)

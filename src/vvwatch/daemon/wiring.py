@@ -214,7 +214,7 @@ def build_components(
     uploads, pictures = build_files(config, base)
     pauses, limiters, budgets = _build_limiters(config, box, base)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
-    processors, speech = open_processors(config, resources), build_transcriber(database, resources)
+    processors, speech = open_processors(config, resources), build_transcriber(config, database, resources)
     database.processors, sample, attempts = names, random.random, config.processing.attempts
     bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)

@@ -87,7 +87,7 @@ class Desk:
     async def said(self) -> tuple[str, list[str]] | str | None:
         found = (await self.database.read(load_said, [self.item]))[self.item]
         if found.transcript is None:
-            return found.outcome and found.outcome.error
+            return found.outcome.error if found.outcome else None
         return found.transcript.source.value, [cue.text for cue in found.transcript.cues]
 
     async def look(self) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -63,9 +63,11 @@ _LISTS: Final[Mapping[str, TypeAdapter[Any]]] = {
     "spans": TypeAdapter(list[tuple[float, float]]),
     "shots": TypeAdapter(list[float]),
     "cues": TypeAdapter(list[tuple[float, float, str]]),
+    "heard": TypeAdapter(list[tuple[float, float, str, list[tuple[float, float, str]]]]),
 }
 _Value = TypeVar("_Value")
 Progress = Callable[[float], None]
+ANY_OBJECT: Final = TypeAdapter(dict[str, Any])
 _REFUSAL: Final = TypeAdapter(dict[str, str])
 
 
@@ -119,8 +121,11 @@ async def ask_child(
     limits: Limits,
     work_dir: Path,
     output_fd: int | None = None,
+    command: Sequence[str] = (),
 ) -> Answer:
-    """Return the confined process's answer about the media behind `fd`; it may write to `output_fd`.
+    """Return the answer of the confined process, or of another `command`, about the media behind `fd`.
+
+    It may write to `output_fd`.
 
     Raises the error that it reports, and as `check_ending` without an answer.
     """
@@ -131,7 +136,7 @@ async def ask_child(
         answer.take(line, progress)
 
     ending = await converse(
-        COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
+        command or COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
     )
     check_ending(ending, limits, is_answered=answer.said is not None)
     return answer

@@ -66,7 +66,7 @@ _DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 def main() -> None:
     """Answer the request on stdin; exit normally unless a limit or a crash ends the process."""
     request = json.loads(sys.stdin.buffer.readline())
-    _die_with_parent(request["parent"])
+    die_with_parent(request["parent"])
     writes = request["task"] == "extract"
     output_bytes = (
         request["limits"]["file_bytes"] if writes else request.get("output", {}).get("most_bytes", 0)
@@ -81,7 +81,7 @@ def main() -> None:
     except VvwatchError as error:
         answer = _error_fields(error)
     if answer:
-        _write_line(answer)
+        write_line(answer)
 
 
 def _enter_sandbox(request: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     from vvwatch.processors.media import complaints, opening  # noqa: F401, PLC0415
 
     # Before this line the file cannot be the cause of a failure.
-    _write_line({"progress": 0.0})
+    write_line({"progress": 0.0})
     limits = request["limits"]
     bounds = opening.Bounds(limits["max_pixels"], limits["max_seconds"])
     if request["task"] == "extract":
@@ -186,7 +186,7 @@ def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
     for name in filter(answer.__contains__, _LISTS):
         items, step = answer[name], _CUES_IN_LINE if name == "cues" else _ITEMS_IN_LINE
         for start in range(0, len(items), step):
-            _write_line({"items": {name: items[start : start + step]}})
+            write_line({"items": {name: items[start : start + step]}})
     return {name: () if name in _LISTS else value for name, value in answer.items()}
 
 
@@ -206,7 +206,7 @@ def _extract_segments(request: Mapping[str, Any], bounds: Bounds) -> dict[str, A
         **request["wanted"],
     )
     for count, extract in enumerate(extracting.extract_spans(task, bounds, _Progress()), 1):
-        _write_line({"extract": extract})
+        write_line({"extract": extract})
         if request["ahead"] <= count < len(spans) and not sys.stdin.buffer.read(1):
             break
     return {}
@@ -224,10 +224,11 @@ class _Progress:
         self._furthest = max(self._furthest, fraction)
         if now >= self._next:
             self._next = now + _REPORT_SECONDS
-            _write_line({"progress": round(self._furthest, 4)})
+            write_line({"progress": round(self._furthest, 4)})
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -266,7 +267,8 @@ def _error_fields(error: VvwatchError) -> dict[str, Any]:
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
-def _write_line(line: Mapping[str, Any]) -> None:
+def write_line(line: Mapping[str, Any]) -> None:
+    """Write a line of JSON to stdout."""
     sys.stdout.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 

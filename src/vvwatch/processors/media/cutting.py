@@ -31,7 +31,6 @@ from vvwatch.processors.media.packs import describe_output, keep_pictures
 
 _PLAN: Final = TypeAdapter(Plan)
 _EXTRACT: Final = TypeAdapter(dict[str, Any])
-_CAPTIONS: Final = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,13 @@ class ExtractSettings:
     """What to extract from each segment.
 
     At most `frames` pictures, chosen by shot, as displayed and not larger than `width` (and twice that in height);
-    with `sound`, its sound as a WAV file of 16 kHz in one channel.
+    with `sound`, its sound as a WAV file of 16 kHz in one channel: the mix of all, or this `channel` of the first two.
     """
 
     frames: int = 0
     width: int = 640
     sound: bool = False
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _read_plan(answer: asking.Answer) -> Plan:
 
 
 def _read_captions(answer: asking.Answer) -> Transcript | str:
-    said = asking.validate_strictly(_CAPTIONS, answer.of("captions"))
+    said = asking.validate_strictly(asking.ANY_OBJECT, answer.of("captions"))
     if "why" in said:
         return to_plain_text(said["why"])
     cues = (Cue(start, end, to_plain_text(text)) for start, end, text in answer.lists["cues"])

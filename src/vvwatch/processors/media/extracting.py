@@ -41,6 +41,7 @@ class Task:
     width: int
     sound: bool
     file_bytes: int
+    channel: int | None = None
 
 
 def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
@@ -57,7 +58,9 @@ def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -
         if task.sound:
             medium = stack.enter_context(open_media(task.sound_fd, bounds))
             heard = (
-                SoundReader(medium, task.sound_track, bounds, report) if medium.sounds is not None else None
+                SoundReader(medium, task.sound_track, bounds, report, task.channel)
+                if medium.sounds is not None
+                else None
             )
         for start, end, ordinal in task.spans:
             moments, has_sound, missing = [], False, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -27,14 +28,21 @@ class SoundReader:
     """The sound of one track by stretches of time, requested in rising order."""
 
     def __init__(
-        self, medium: Medium, track: int | None, bounds: Bounds, report: Callable[[float], None]
+        self,
+        medium: Medium,
+        track: int | None,
+        bounds: Bounds,
+        report: Callable[[float], None],
+        channel: int | None = None,
     ) -> None:
+        """`channel` is one of the first two that is listened to alone; None for the mix of all."""
         streams = {stream.index: stream for stream in medium.container.streams.audio}
         self._place = TrackReader(
             medium, streams.get(-1 if track is None else track, medium.sounds), bounds, report
         )
         self._context: Any = self._place.stream.codec_context
         self._context.thread_count = 1
+        self._channel = channel
         self._recent: deque[Stamped] = deque(maxlen=_KEPT_PACKETS)
 
     def between(self, start: float, end: float, most_bytes: int) -> bytes:
@@ -42,7 +50,7 @@ class SoundReader:
 
         Gaps are silent; nothing follows the last decodable sample.
         """
-        samples = _SampleBuffer(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE))
+        samples = _SampleBuffer(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE), self._channel)
         self._context.flush_buffers()
         for packet in self._packets(start - _LEAD_SECONDS, end):
             for frame in self._decode(packet):
@@ -88,8 +96,9 @@ class SoundReader:
 class _SampleBuffer:
     """Resampled samples from `start` to `end` of the clock."""
 
-    def __init__(self, start: float, end: float) -> None:
+    def __init__(self, start: float, end: float, channel: int | None) -> None:
         self._start = start
+        self._channel = channel
         self._wanted = max(0, round((end - start) * RATE))
         self._resampler: AudioResampler | None = None
         self._shape: object = None
@@ -104,7 +113,7 @@ class _SampleBuffer:
         shape = (frame.sample_rate, frame.layout.name, frame.format.name)
         if shape != self._shape or self._heard_to is None or abs(at - self._heard_to) > _GAP_SECONDS:
             self._drain()
-            self._resampler, self._shape = AudioResampler(format="s16", layout="mono", rate=RATE), shape
+            self._resampler, self._shape = self._build_resampler(), shape
             self._go_to(at)
         self._heard_to = at + frame.samples / frame.sample_rate
         self._resample(frame)
@@ -138,4 +147,13 @@ class _SampleBuffer:
         for part in resampled:
             skipped = min(self._skipped, part.samples)
             self._skipped -= skipped
-            self._kept += bytes(part.planes[0])[skipped * _SAMPLE_BYTES : part.samples * _SAMPLE_BYTES]
+            self._kept += self._pick_samples(part)[skipped * _SAMPLE_BYTES :]
+
+    def _build_resampler(self) -> AudioResampler:
+        return AudioResampler(format="s16", layout="mono" if self._channel is None else "stereo", rate=RATE)
+
+    def _pick_samples(self, part: AudioFrame) -> bytes:
+        content = bytes(part.planes[0])
+        if self._channel is None:
+            return content[: part.samples * _SAMPLE_BYTES]
+        return array("h", content[: 2 * part.samples * _SAMPLE_BYTES])[self._channel :: 2].tobytes()

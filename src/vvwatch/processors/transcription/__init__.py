@@ -1,0 +1,1 @@
+"""Transcripts made from sound: by an endpoint, or by a speech model on this machine."""
