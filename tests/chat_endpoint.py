@@ -130,7 +130,8 @@ class ChatEndpoint:
             for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         content = await reader.readexactly(int(headers.get("content-length", 0)))
-        asked = Asked(method, path, headers, json.loads(content) if content else None)
+        is_form = headers.get("content-type", "").startswith("multipart/")
+        asked = Asked(method, path, headers, content if is_form else json.loads(content) if content else None)
         self.asked.append(asked)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -17,6 +17,7 @@ from vvwatch.config.connectors import AnyConnector, CloudConnector, Connector, S
 from vvwatch.config.processors import KINDS as PROCESSORS
 from vvwatch.config.processors import PaidProcessor, ProcessorTable
 from vvwatch.config.reading import table_at
+from vvwatch.config.transcription import Transcription
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.media import RunSettings
 from vvwatch.options.tables import Table
@@ -72,7 +73,7 @@ def test_every_option_stands_in_the_reference() -> None:
     found = described()
 
     assert found.pop(Settings) == set(Settings.model_fields) - sections
-    only_tables = {Settings, StorageDefaults}
+    only_tables = {Settings, StorageDefaults, Transcription}
     kinds = set[type[Table]]().union(*map(_models, [*Connector.kinds.values(), *PROCESSORS.values()]))
     assert set(found) == _models(Settings) - only_tables - {AnyConnector, ProcessorTable} | kinds
     for model, names in found.items():

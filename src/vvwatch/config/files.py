@@ -12,6 +12,7 @@ from typing import Any, Final
 from vvwatch.config.connectors import CloudConnector
 from vvwatch.config.databases import has_password
 from vvwatch.config.models import Settings
+from vvwatch.config.transcription import ENDPOINT_NAME
 from vvwatch.options.findings import Finding, Loc
 from vvwatch.options.secrets import (
     Secret,
@@ -73,11 +74,15 @@ class SecretReader:
         return {name: Secret(text) for name, text in found.items() if text is not None}
 
     def processors(self, settings: Settings) -> dict[str, Secret]:
-        """Return the API key of each processor that has a usable one, by name."""
+        """Return the API key of each processor that has a usable one, by name, and that of the speech endpoint."""
         found = {
             name: self._secret(("processors", name), table, "api_key", check_secret)
             for name, table in settings.processors.items()
         }
+        endpoint = settings.transcription.endpoint
+        if endpoint is not None:
+            place = ("transcription", "endpoint")
+            found[ENDPOINT_NAME] = self._secret(place, endpoint, "api_key", check_secret)
         return {name: secret for name, secret in found.items() if secret is not None}
 
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:

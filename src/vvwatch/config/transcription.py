@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from vvwatch.options.fields import AbsolutePath
+from vvwatch.config.processors import ModelName, PerMinute, Seconds, Usd
+from vvwatch.core.processors import Rates
+from vvwatch.options.fields import AbsolutePath, Endpoint, Proxy, VariableName
 from vvwatch.options.tables import Table
+
+ENDPOINT_NAME: Final = "transcription.endpoint"
+"""The name of the endpoint's key and limiter among those of processors, which have no dot in their names."""
 
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
@@ -25,7 +30,31 @@ class SpeechTable(Table):
     cpu_per_second: float = Field(default=10.0, ge=0.1, le=1000)
 
 
+class EndpointTable(Table):
+    """An endpoint with OpenAI's `/audio/transcriptions`; None as `usd_per_minute`: nobody knows what it costs."""
+
+    required = ("base_url", "model")
+
+    base_url: Endpoint = ""
+    model: ModelName = ""
+    api_key_file: str | None = None
+    api_key_env: VariableName | None = None
+    language: LanguageCode | None = None
+    requests_per_minute: PerMinute | None = None
+    max_in_flight: int = Field(default=2, ge=1, le=1000)
+    timeout_seconds: Seconds = 600.0
+    usd_per_minute: Usd | None = None
+    ca_file: AbsolutePath | None = None
+    proxy: Proxy | None = None
+
+    @property
+    def rates(self) -> Rates:
+        """What the endpoint allows."""
+        return Rates(self.requests_per_minute, None, self.max_in_flight)
+
+
 class Transcription(Table):
     """Where transcripts come from, when neither the media nor a file beside it has one."""
 
+    endpoint: EndpointTable | None = None
     speech: SpeechTable | None = None

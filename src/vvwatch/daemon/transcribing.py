@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from vvwatch.config import Config
+from vvwatch.config.transcription import ENDPOINT_NAME
 from vvwatch.processors.media.cutting import Cutter
+from vvwatch.processors.openai.endpoint import Address, Endpoint
 from vvwatch.processors.registry import Resources
+from vvwatch.processors.transcription.endpoint import SpeechEndpoint
 from vvwatch.processors.transcription.speech import SpeechModel
 from vvwatch.store.db.database import Database
 from vvwatch.workflow.pipeline.transcripts import EmbeddedCaptions, SidecarCaptions, Source, Transcriber
@@ -15,6 +18,12 @@ def build_transcriber(config: Config, database: Database, resources: Resources) 
     limits, work_dir = resources.limits, resources.work_dir
     cutter = Cutter(limits=limits, work_dir=work_dir)
     sources: list[Source] = [EmbeddedCaptions(cutter), SidecarCaptions(database)]
+    table = config.transcription.endpoint
+    if table is not None:
+        key = config.processor_secrets.get(ENDPOINT_NAME)
+        address = Address(table.base_url, key, table.timeout_seconds, table.proxy, table.ca_file)
+        limiter, clock = resources.limiter(ENDPOINT_NAME, table.rates), resources.clock
+        sources.append(SpeechEndpoint(table, cutter, Endpoint(address, clock), limiter, clock))
     if config.transcription.speech is not None:
         sources.append(SpeechModel(config.transcription.speech, cutter, limits, work_dir))
     return Transcriber(database, sources)

@@ -125,9 +125,7 @@ async def ask_child(
 ) -> Answer:
     """Return the answer of the confined process, or of another `command`, about the media behind `fd`.
 
-    It may write to `output_fd`.
-
-    Raises the error that it reports, and as `check_ending` without an answer.
+    It may write to `output_fd`. Raises the error that it reports, and as `check_ending` without an answer.
     """
     answer = Answer()
     request = build_request(task, fd, limits)

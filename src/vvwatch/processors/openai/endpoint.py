@@ -25,6 +25,7 @@ _MOST_BYTES: Final = 16 << 20
 _MOST_ERROR_BYTES: Final = 64 << 10
 _CHAT: Final = "chat/completions"
 _MODELS: Final = "models"
+_SPEECH: Final = "audio/transcriptions"
 _KEPT_SECONDS: Final = (
     4.0  # many servers close idle connections after five; a request sent at that moment is lost
 )
@@ -55,6 +56,7 @@ class Endpoint:
         self._key = address.api_key
         root = address.base_url.rstrip("/")
         self._chat, self._models = httpx2.URL(f"{root}/{_CHAT}"), httpx2.URL(f"{root}/{_MODELS}")
+        self._speech = httpx2.URL(f"{root}/{_SPEECH}")
         self._settings: dict[str, Any] = {
             "headers": {"User-Agent": f"vvwatch/{vvwatch.__version__}", "Accept-Encoding": "identity"},
             "auth": _Bearer(address.api_key),
@@ -78,6 +80,12 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         answer = await self._exchange("POST", self._chat, content=content, headers=headers)
         return await call_in_thread(len(answer), read_reply, answer)
+
+    async def transcribe(self, fields: Mapping[str, Any], sound: bytes, key: str) -> bytes:
+        """Return the answer about one WAV file, to which `fields` belong; as `chat`."""
+        files = {"file": ("sound.wav", sound, "audio/wav")}
+        headers = {"Idempotency-Key": key}
+        return await self._exchange("POST", self._speech, data=fields, files=files, headers=headers)
 
     async def models(self) -> tuple[str, ...]:
         """Return the names of the endpoint's models; empty if it does not list them. Raises Trouble."""

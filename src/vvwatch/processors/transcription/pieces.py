@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import wave
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,19 +44,20 @@ class Piece:
         return len(self.samples) / SAMPLE_BYTES / RATE
 
 
-async def read_pieces(cutter: Cutter, item: Item) -> AsyncIterator[Piece]:
+async def read_pieces(cutter: Cutter, item: Item) -> AsyncGenerator[Piece, None]:
     """Yield what can be heard of the item, in order; nothing of silent sound. Raises as `Cutter.extract`."""
     for channel in _MIXES:
         is_heard = False
-        async for piece in _read_all(cutter, item, channel):
-            if await anyio.to_thread.run_sync(_is_audible, piece):
-                is_heard = True
-                yield piece
+        async with aclosing(_read_all(cutter, item, channel)) as pieces:
+            async for piece in pieces:
+                if await anyio.to_thread.run_sync(_is_audible, piece):
+                    is_heard = True
+                    yield piece
         if is_heard:
             return
 
 
-async def _read_all(cutter: Cutter, item: Item, channel: int | None) -> AsyncIterator[Piece]:
+async def _read_all(cutter: Cutter, item: Item, channel: int | None) -> AsyncGenerator[Piece, None]:
     length = item.duration_seconds or 0.0
     spans = {
         number: (number * _SPAN_SECONDS, min((number + 1) * _SPAN_SECONDS, length))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,10 +49,11 @@ class SpeechModel:
             return why
         cues: list[Cue] = []
         language = self.table.language
-        async for piece in read_pieces(self.cutter, item):
-            found, heard = await self._listen(piece, language)
-            cues += found
-            language = language or heard
+        async with aclosing(read_pieces(self.cutter, item)) as pieces:
+            async for piece in pieces:
+                found, heard = await self._listen(piece, language)
+                cues += found
+                language = language or heard
         put_right = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
         origin = to_plain_text(self.table.model_dir.name)
         return Transcript(TranscriptSource.SPEECH, origin, language if put_right else None, put_right)
