@@ -107,7 +107,7 @@ def test_the_reference_can_be_used(tmp_path: Path, text: str) -> None:
         (tmp_path / f"{name}.schema.json").write_text(json.dumps({"type": "object"}))
     secrets = dict.fromkeys(SECRETS, "0123456789abcdef")
     secrets |= {"stage.json": '{"type": "service_account"}', "overflow-key": "MDEyMw=="}
-    secrets |= dict.fromkeys(("ca.pem", "tls.crt", "tls.key"), "")
+    secrets |= dict.fromkeys(("ca.pem", "tls.crt", "tls.key"), "") | {"speech-key": "sk-speech"}
     for name, content in secrets.items():
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o600)

@@ -184,14 +184,14 @@ def _to_wave(samples: bytes) -> bytes:
 def _read_said(content: bytes, seconds: float) -> _Said:
     """Return `language`, `model` and `cues` of an answer. Raises Trouble."""
     said = parse_body(content)
-    if not isinstance(said, dict) or not isinstance(said.get("text", said.get("segments")), str | list):
-        raise Trouble(Kind.GARBLED, "the endpoint answered with something else than a transcript")
-    segments, words = said.get("segments"), _read_words(said.get("words"))
-    cues = []
+    said = said if isinstance(said, dict) else {}
+    segments, text, words = said.get("segments"), said.get("text"), _read_words(said.get("words"))
     if isinstance(segments, list):
         cues = [cue for each in segments if (cue := _read_segment(each, words)) is not None]
-    elif text := to_plain_text(str(said["text"])):
-        cues = [[0.0, seconds, text, words]]
+    elif isinstance(text, str):
+        cues = [[0.0, seconds, plain, words]] if (plain := to_plain_text(text)) else []
+    else:
+        raise Trouble(Kind.GARBLED, "the endpoint answered with something else than a transcript")
     name, model = said.get("language"), said.get("model")
     code = _CODES.get(name.lower(), name) if isinstance(name, str) else None
     return {

@@ -28,6 +28,7 @@ _START: Final = (
     "from vvwatch.processors.transcription.child import main; main()"
 )
 _SPARE_SECONDS: Final = 600
+_LONGEST_SILENCE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SpeechModel:
             self.limits,
             memory_bytes=self.table.memory_bytes,
             cpu_seconds_max=int(seconds),
-            silent_seconds=seconds,
+            silent_seconds=_LONGEST_SILENCE_SECONDS + 10 * seconds,
         )
         file = await anyio.to_thread.run_sync(_write_samples, self.work_dir, piece.samples)
         try:

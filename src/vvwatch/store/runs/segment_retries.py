@@ -180,11 +180,9 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
     source = _find_media(tx, item)
     if source is None:
         return fail(tx, job, *_DELETED)
-    if row.ordinal == TRANSCRIPT and item.status in _OPEN:
-        wait(tx, job, _OPEN_SECONDS)
-        return None
-    if is_exported_now(tx, run):
-        wait(tx, job)
+    is_open = row.ordinal == TRANSCRIPT and item.status in _OPEN
+    if is_open or is_exported_now(tx, run):
+        wait(tx, job, _OPEN_SECONDS if is_open else _EXPORT_SECONDS)
         return None
     connector = catalog.read_connector(tx, source.connector_id)
     paused = processor_states.find_pause(tx, run.processor)
