@@ -150,7 +150,7 @@ async def test_azure(azurite_oauth: Azurite, tmp_path: Path) -> None:
 
 async def test_the_spool_is_the_configured_one(tmp_path: Path) -> None:
     async with started(tmp_path, f"[processing]\nspool_bytes = {64 << 20}\n") as (components, _):
-        assert (components.storages._spool._folder, components.storages._spool._max_bytes) == (
+        assert (components.storages.spool._folder, components.storages.spool._max_bytes) == (
             components.spool,
             64 << 20,
         )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from vvwatch.config import Config
 from vvwatch.ports import Clock
+from vvwatch.processors.media.clips import Clipper
+from vvwatch.processors.media.isolation import Limits
 from vvwatch.providers.local.uploads import UploadsFolder
+from vvwatch.providers.spool import Spool
 from vvwatch.senders.downloads import Downloads
 from vvwatch.senders.guard import Guard
 from vvwatch.senders.http import HttpSender
 from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.clips import Clips
 from vvwatch.workflow.pipeline.pictures import Pictures
 from vvwatch.workflow.pipeline.uploads import Uploads
 
@@ -25,6 +30,22 @@ def open_senders(config: Config) -> tuple[HttpSender, Downloads]:
     return (
         HttpSender(hooks, config.webhooks.timeout_seconds, ca_file),
         Downloads(attachments, config.api.max_upload_bytes, _DOWNLOAD_SECONDS, ca_file),
+    )
+
+
+def build_clips(config: Config, spool: Spool, work_dir: Path) -> Clips:
+    """Return what cuts segments for download."""
+    return Clips(Clipper(limits=processing_limits(config), work_dir=work_dir), spool)
+
+
+def processing_limits(config: Config) -> Limits:
+    """Return the limits on reading one item."""
+    wanted = config.processing
+    return Limits(
+        memory_bytes=wanted.memory_bytes,
+        wall_seconds=wanted.item_timeout_seconds,
+        probe_seconds=wanted.probe_seconds,
+        max_pixels=wanted.max_pixels,
     )
 
 

@@ -18,6 +18,7 @@ from vvwatch.config.processors import budgets_of
 from vvwatch.core.connections import affordable_streams
 from vvwatch.core.rate_limits import Limits
 from vvwatch.core.shortages import CODES
+from vvwatch.daemon.parts import build_clips
 from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreUnavailable
 from vvwatch.store.admin import nodes, shortages, workload
@@ -71,6 +72,7 @@ def build_app(components: Components, state: DaemonState, address: str) -> FastA
             queues=components.queues,
             calls_in_flight=components.limiters.in_flight,
             test_webhook=components.deliveries.test,
+            clips=build_clips(config, components.storages.spool, components.spool),
             budgets=budgets_of(config.processing.budget, config.processors),
         )
     )

@@ -49,7 +49,7 @@ class Storages:
     def __init__(self, config: Callable[[], Config], box: SecretBox, spool: Spool) -> None:
         self._config = config
         self._box = box
-        self._spool = spool
+        self.spool = spool
         self._opened: dict[str, _Opened] = {}
         self._replaced: list[Storage] = []
         self._opening = threading.Lock()
@@ -139,7 +139,7 @@ class Storages:
             )
         access = Access(location, self._credentials(connector, location))
         with require_extra(provider.kind):
-            return provider.open_storage(access, self._spool, self._roots(connector))
+            return provider.open_storage(access, self.spool, self._roots(connector))
 
     def _credentials(self, connector: Connector, location: Mapping[str, Any]) -> str | None:
         """Return the connector's credentials; None for the machine's identity and for an emulator."""

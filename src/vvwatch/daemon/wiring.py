@@ -17,7 +17,7 @@ from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
 from vvwatch.daemon.limiting import Limiters, compute_fingerprints
-from vvwatch.daemon.parts import build_files, open_senders
+from vvwatch.daemon.parts import build_files, open_senders, processing_limits
 from vvwatch.daemon.serving import Connections
 from vvwatch.daemon.state_dir import prepare_state_dir
 from vvwatch.daemon.storages import Storages, open_queue
@@ -26,7 +26,6 @@ from vvwatch.descriptors import file_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source
 from vvwatch.ports.processing import Processor
-from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.providers.local.filesystems import place_of
@@ -336,17 +335,6 @@ def _make_state_dir(path: Path, telemetry: Telemetry) -> None:
         telemetry.emit("state_dir.closed", state_dir=str(path), names=list(found.closed))
     if found.doubt:
         telemetry.emit("state_dir.open", state_dir=str(path), problem=found.doubt)
-
-
-def processing_limits(config: Config) -> Limits:
-    """Return the limits on reading one item."""
-    wanted = config.processing
-    return Limits(
-        memory_bytes=wanted.memory_bytes,
-        wall_seconds=wanted.item_timeout_seconds,
-        probe_seconds=wanted.probe_seconds,
-        max_pixels=wanted.max_pixels,
-    )
 
 
 def _open_source(config: Config, clock: Clock, connector: Connector) -> Source | None:

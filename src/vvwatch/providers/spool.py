@@ -37,6 +37,11 @@ class SpoolFile:
         finally:
             path.unlink()
 
+    @property
+    def writer(self) -> int:
+        """The descriptor that writes it, for another process."""
+        return self._writer
+
     def reserve(self, start: int, length: int) -> None:
         """Allocate the disk space now. Raises OSError if there is none."""
         try:

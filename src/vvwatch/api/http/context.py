@@ -22,6 +22,7 @@ from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Export, Webhook
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.clips import Clips
 from vvwatch.workflow.pipeline.uploads import Uploads
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
 
@@ -87,7 +88,7 @@ class ApiContext:
     addresses of a connector's row without opening it. `queues` opens the event queue of a connector's row, which the
     caller closes; None if it has none. `test_webhook` sends a test event to the webhook of a row. `uploads` stores
     uploaded files, `refused` counts refused requests. `budgets`: what runs may cost. `calls_in_flight`: calls of each
-    processor under way on this node.
+    processor under way on this node. `clips` cuts segments for download, None where they cannot be.
     """
 
     database: Database
@@ -108,6 +109,7 @@ class ApiContext:
     queues: Callable[[Connector], EventQueue | None] = no_queue
     calls_in_flight: Callable[[], dict[str, int]] = dict
     test_webhook: Callable[[Webhook], Awaitable[Reply]] = no_test
+    clips: Clips | None = None
 
     async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""

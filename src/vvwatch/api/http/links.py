@@ -37,10 +37,12 @@ EXPORT: Final = Use("export", "/exports/{export_id}/download", "export_id", 900.
 MEDIA: Final = Use("media", "/media/{video_id}/content", "video_id", 3600.0)
 THUMBNAIL: Final = Use("thumbnail", "/videos/segments/{segment_id}/thumbnail", "segment_id", 3600.0)
 STORYBOARD: Final = Use("storyboard", "/videos/{video_id}/storyboard.jpg", "video_id", 3600.0)
+CLIP: Final = Use("clip", "/videos/segments/{segment_id}/content", "segment_id", 3600.0)
 
 USES: Final = {
     f"GET {EXPORT.path}": EXPORT,
     f"GET {MEDIA.path}": MEDIA,
+    f"GET {CLIP.path}": CLIP,
     f"GET {THUMBNAIL.path}": THUMBNAIL,
     f"GET {STORYBOARD.path}": STORYBOARD,
     "GET /videos/{video_id}/storyboard.vtt": STORYBOARD,

@@ -55,7 +55,7 @@ async def get_content(
     token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # checked by the route's guard
 ) -> Response:
     """Return the bytes of a media item from its connector, all or one range; never those of another version."""
-    found = await _Original.of(context, video_id)
+    found = await Original.of(context, video_id)
     wanted = found.asked_for(request)
     if wanted is None:
         return StreamedFile(found.open_bytes(), found.row.size_bytes, found.headers)
@@ -63,16 +63,16 @@ async def get_content(
     return StreamedFile(found.open_bytes(wanted.start, wanted.length), wanted.length, headers, 206)
 
 
-class _Original:
+class Original:
     """The source object of a media row."""
 
     def __init__(self, row: Media, storage: Storage) -> None:
         self.row = row
-        self._storage = storage
+        self.storage = storage
         self._etag = f'"{sha256(row.version.encode()).hexdigest()[:32]}"'
 
     @classmethod
-    async def of(cls, context: ApiContext, video_id: str) -> _Original:
+    async def of(cls, context: ApiContext, video_id: str) -> Original:
         """Open the original. Raises NotFound, or ApiError (409, 410) if its connector is unavailable."""
         row, connector = await context.database.read(media_queries.find_source, video_id)
         if connector is None or connector.status == catalog.DELETED:
@@ -114,13 +114,13 @@ class _Original:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open the bytes like `Storage.stream`. Raises ApiError if they changed or are gone."""
         row = self.row
-        with _translate_errors(row.id):
-            async with self._storage.stream(row.key, row.version, start, length) as chunks:
+        with translate_errors(row.id):
+            async with self.storage.stream(row.key, row.version, start, length) as chunks:
                 yield chunks
 
 
 @contextmanager
-def _translate_errors(video_id: str) -> Iterator[None]:
+def translate_errors(video_id: str) -> Iterator[None]:
     """Translate storage errors into responses that say whether a retry helps."""
     try:
         yield

@@ -56,6 +56,7 @@ _MODULES: Final = {
     "plan": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.packing", f"{_MEDIA}.planning"),
     "process": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.packing", "vvwatch.processors.technical.report"),
     "extract": (f"{_MEDIA}.complaints", f"{_MEDIA}.extracting"),
+    "clip": (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.clipping"),
     "captions": (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.captions"),
 }
 """The modules of each task: nothing can be imported in the sandbox."""
@@ -115,6 +116,8 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     with opening.open_media(request["fd"], bounds) as medium:
         if request["task"] == "captions":
             return _read_captions(medium, request)
+        if request["task"] == "clip":
+            return _cut_clip(medium, request)
         return _look_at(medium, request, bounds)
 
 
@@ -151,6 +154,14 @@ def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict
     spans = [(segment.start_time, segment.end_time) for segment in result.segments]
     packed = _pack_pictures(request, candidates, spans, found)
     return {"result": _write_lists(asdict(result)), **packed}
+
+
+def _cut_clip(medium: Medium, request: Mapping[str, Any]) -> dict[str, Any]:
+    from vvwatch.processors.media import clipping  # noqa: PLC0415
+
+    _allow_cpu(request["limits"], medium.duration_seconds)
+    span = (request["span"][0], request["span"][1])
+    return {"clip": clipping.cut_clip(medium, request["output"]["fd"], span, request["muxer"], _Progress())}
 
 
 def _make_candidates(request: Mapping[str, Any]) -> Candidates | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -144,6 +144,26 @@ def _require_segment(tx: Tx, media_id: str, run_id: str | None, segment_id: str)
     joined = sa.select(table.c.ordinal).join(run_items, run_items.c.id == table.c.run_item_id)
     if tx.first(joined.where(table.c.ordinal == ordinal, *its)) is None:
         raise NotFound("segment", segment_id, f"it is not a segment of video {media_id}")
+
+
+class SegmentSource(NamedTuple):
+    """A segment's media item, and its times in it."""
+
+    row: Media
+    start_time: float
+    end_time: float
+
+
+def find_segment_source(tx: Tx, segment_id: str) -> SegmentSource:
+    """Return where the segment is. Raises NotFound for an unknown segment, and of a deleted media item."""
+    item_id, ordinal = segment_of(segment_id) or (0, 0)
+    table = segment_results
+    chosen = sa.select(run_items.c.media_id, table.c.start_time, table.c.end_time)
+    joined = chosen.join(run_items, run_items.c.id == table.c.run_item_id)
+    found = tx.first(joined.where(run_items.c.id == item_id, table.c.ordinal == ordinal))
+    if found is None:
+        raise NotFound("segment", segment_id)
+    return SegmentSource(get(tx, found.media_id), found.start_time, found.end_time)
 
 
 def find_source(tx: Tx, media_id: str) -> tuple[Media, Connector | None]:
