@@ -64,7 +64,16 @@ sys.dont_write_bytecode = False  # rewriting the assertions takes each worker te
 TESTS = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[int]()
 
-UNIT = ("core", "config", "store", "workflow", "test_catalogue.py", "test_slices.py", "test_telemetry.py")
+UNIT = (
+    "core",
+    "config",
+    "formats",
+    "store",
+    "workflow",
+    "test_catalogue.py",
+    "test_slices.py",
+    "test_telemetry.py",
+)
 SERVERS = (
     "azurite",
     "entra",

@@ -15,7 +15,7 @@ from av.video.frame import PictureType
 from tests import samples
 from tests.processors.conftest import Technical, opened
 from vvwatch.core.media import Probe
-from vvwatch.core.timecode import frame_at
+from vvwatch.core.timecode import Counting, frame_at
 from vvwatch.formats.timing import timing_of
 from vvwatch.processors.media.opening import Bounds, open_media, probe_container
 from vvwatch.processors.media.probing import probe_from_survey
@@ -102,7 +102,11 @@ def test_a_header_may_state_a_rate_that_the_pictures_do_not_keep(
     ],
 )
 def test_the_first_timecode_is_read(tmp_path: Path, name: str, rate: str, timecode: str) -> None:
-    assert probe(write_film(tmp_path / name, rate, timecode)).start_timecode == timecode
+    found = probe(write_film(tmp_path / name, rate, timecode))
+    timing = timing_of(asdict(found))
+    assert (found.start_timecode, timing.notes) == (timecode, ())
+    assert timing.start_frame is not None
+    assert Counting(Fraction(rate), timing.drop_frame).to_text(timing.start_frame) == timecode
 
 
 @pytest.mark.parametrize("tag", ["ten past one", "99:99:99:99", "01:00:00:00" * 2, "-1:00:00:00"])

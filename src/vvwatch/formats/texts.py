@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
 
 def clean_lines(text: str, longest: int = _LONGEST_CUE) -> list[str]:
     """Return the lines of `text` that have something on them, without control characters, `longest` in all."""
-    if text.isprintable() and len(text) <= longest:
+    if len(text) <= longest and text.isprintable():
         return [text.strip()] if text.strip() else []
     lines = (_UNSHOWABLE.sub(" ", line).strip() for line in _LINE_ENDS.split(text.lstrip()[:longest]))
     return [line for line in lines if line]
