@@ -72,7 +72,7 @@ def test_words_are_found_wherever_the_client_searches_by_meaning(sdk: Twin, worl
     runs = sdk.search.multi_run(query="clip", run_ids=[world.run_id], top_k=1)
     assert [each.run_id for each in runs] == [world.run_id]
     page = sdk.workflow.search("clip mp4", index_id=world.index_id)
-    assert (page.mode, page.result_level) == ("vector", "segment")
+    assert (page.response.mode, page.response.result_level) == ("vector", "segment")
     assert {each.video_name for each in page.data} == {"clip.mp4"}
-    assert page.warnings[0].startswith("lexical search")
+    assert page.response.warnings[0].startswith("lexical search")
     assert sdk.search.playground(query="surely nowhere to be found xyzzy") == []

@@ -17,6 +17,7 @@ from vvwatch.api.compat import (
     llm_calls,
     processing,
     search,
+    sql,
     unavailable,
     usage,
 )
@@ -97,6 +98,7 @@ RESOURCES: Final = (
     webhooks,
     event_stream,
     search,
+    sql,
     run_results,
     usage,
     unavailable,

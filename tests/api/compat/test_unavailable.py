@@ -21,8 +21,6 @@ MODEL = [
 ABSENT = [
     ("GET", "/videos/vid_1/gif"),
     ("GET", "/markers"),
-    ("GET", "/search/sql/idx_1/catalog"),
-    ("POST", "/search/sql/idx_1/execute"),
     ("PUT", "/markers/prompts/prompt_1"),
     ("GET", "/billing/plan"),
     ("GET", "/mcp/status"),

@@ -65,7 +65,6 @@ _ABSENT: Final = (
     _requires_model("/indexes/{index_id}/image-search", "a search by image", _FILTER),
     _requires_model("/indexes/{index_id}/multimodal-search", "a search by text and image", _FILTER),
     _requires_model("/search/sql/{index_id}/generate", "generating SQL from a question", _FILTER),
-    _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER, scope=Scope.SEARCH),
     _requires_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
     _Absent(("GET",), "/videos/{video_id}/gif", "an animated preview", _STORYBOARD),
     _Absent(

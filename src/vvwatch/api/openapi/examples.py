@@ -83,6 +83,10 @@ WHOLE: Final[Mapping[str, Any]] = {
         "observed_at": None,
         "completed_at": None,
     },
+    "TextSearchBody": {"query": "red boat", "top_k": 10},
+    "MultiRunBody": {"query": "red boat", "run_ids": [example_id("run")], "top_k": 5},
+    "PlaygroundBody": {"query": "red boat", "top_k": 10},
+    "SqlBody": {"sql": "SELECT title, count(*) FROM segments JOIN videos USING (video_id) GROUP BY title"},
     "SearchBody": {
         "filters": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
         "index_id": example_id("idx"),

@@ -10,7 +10,8 @@ transcript change or are deleted, their documents are taken out, in the same tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from unicodedata import normalize
@@ -60,6 +61,7 @@ def read_row_id(found: int) -> tuple[int, int]:
     return found >> _ORDINAL_BITS, (found & _ORDINALS) - 1
 
 
+@lru_cache(maxsize=1_000)
 def scope_word(index_id: str) -> str:
     """Return the word that documents of the index have in `scope`."""
     return "i" + sha256(index_id.encode()).hexdigest()[:12]
@@ -174,22 +176,39 @@ def _change(tx: Tx, statement: str, documents: Sequence[Document]) -> None:
         tx.conn.exec_driver_sql(statement, rows)
 
 
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_ITEMS: Final = (
+    sa.select(
+        run_items.c.id,
+        run_items.c.video_metadata_text,
+        run_items.c.video_metadata.is_not(None).label("has_document"),
+        media.c.index_id,
+        media.c.title,
+    )
+    .join(media, media.c.id == run_items.c.media_id)
+    .where(run_items.c.id.in_(_IDS), run_items.c.completed_at.is_not(None))
+)
+_SEGMENTS: Final = sa.select(
+    segment_results.c.run_item_id,
+    segment_results.c.ordinal,
+    segment_results.c.start_time,
+    segment_results.c.end_time,
+    segment_results.c.metadata_text,
+).where(segment_results.c.run_item_id.in_(_IDS), segment_results.c.error.is_(None))
+_CUES: Final = sa.select(transcripts.c.run_item_id, transcripts.c.cues).where(
+    transcripts.c.run_item_id.in_(_IDS), transcripts.c.cues.is_not(None)
+)
+
+
 def _read_documents(tx: Tx, item_ids: Sequence[int], ordinals: Sequence[int] | None = None) -> list[Document]:
     """Return the documents of those of the items that have ended: at least the `ordinals`, all without."""
-    columns = run_items.c
-    has_document = columns.video_metadata.is_not(None).label("has_document")
-    chosen = sa.select(
-        columns.id, columns.video_metadata_text, has_document, media.c.index_id, media.c.title
-    ).join(media, media.c.id == columns.media_id)
-    ended = columns.id.in_(item_ids), columns.completed_at.is_not(None)
-    items = {row.id: row for row in tx.all(chosen.where(*ended))}
+    items = {row.id: row for row in tx.execute(_ITEMS, {"ids": item_ids})}
     found = [
         Document(row.id, WHOLE, row.index_id, row.title, row.video_metadata_text[:_MOST_CHARACTERS])
         for row in items.values()
         if row.has_document and (ordinals is None or WHOLE in ordinals)
     ]
-    segments = _read_segments(tx, items, ordinals)
-    for item_id, texts in segments.items():
+    for item_id, texts in _read_segments(tx, list(items), ordinals).items():
         its = items[item_id]
         found += [
             Document(item_id, ordinal, its.index_id, its.title, words) for ordinal, words in texts.items()
@@ -197,21 +216,16 @@ def _read_documents(tx: Tx, item_ids: Sequence[int], ordinals: Sequence[int] | N
     return found
 
 
-def _read_segments(
-    tx: Tx, item_ids: Iterable[int], ordinals: Sequence[int] | None
-) -> dict[int, dict[int, str]]:
+def _read_segments(tx: Tx, ids: Sequence[int], ordinals: Sequence[int] | None) -> dict[int, dict[int, str]]:
     """Return what is searched of each segment: its metadata text, and what is said in it."""
-    table, ids = segment_results.c, list(item_ids)
-    wanted = [table.run_item_id.in_(ids), table.error.is_(None)]
+    chosen, ordinal = _SEGMENTS, segment_results.c.ordinal
     if ordinals is not None:
         few = len(ordinals) <= _DOCUMENTS_AT_ONCE
-        wanted.append(
-            table.ordinal.in_(set(ordinals)) if few else table.ordinal.between(min(ordinals), max(ordinals))
+        chosen = chosen.where(
+            ordinal.in_(set(ordinals)) if few else ordinal.between(min(ordinals), max(ordinals))
         )
-    columns = table.run_item_id, table.ordinal, table.start_time, table.end_time, table.metadata_text
-    rows = tx.execute(sa.select(*columns).where(*wanted)).all() if ids else []
     grouped: dict[int, list[Any]] = {}
-    for row in rows:
+    for row in tx.execute(chosen, {"ids": ids}) if ids else ():
         grouped.setdefault(row[0], []).append(row)
     said = _read_cues(tx, list(grouped)) if grouped else {}
     return {
@@ -221,10 +235,8 @@ def _read_segments(
 
 
 def _read_cues(tx: Tx, item_ids: Sequence[int]) -> dict[int, tuple[Cue, ...]]:
-    columns = transcripts.c
-    chosen = sa.select(columns.run_item_id, columns.cues).where(columns.run_item_id.in_(item_ids))
-    rows = tx.all(chosen)
-    return {row.run_item_id: tuple(Cue(*cue[:3]) for cue in row.cues or ()) for row in rows}
+    rows = tx.execute(_CUES, {"ids": item_ids})
+    return {row.run_item_id: tuple(Cue(*cue[:3]) for cue in row.cues) for row in rows}
 
 
 def _join_texts(rows: Sequence[Any], cues: Sequence[Cue]) -> list[str]:
