@@ -66,7 +66,9 @@ class Reader:
 def _read_fields(value: dict[str, Any], tree: dict[str, Any], found: list[Any]) -> None:
     for name, below in tree.items():
         field = value.get(name)
-        if below.__class__ is dict:
+        if below.__class__ is type:
+            found.append(field if field.__class__ is below else None)
+        elif below.__class__ is dict:
             _read_fields(field if isinstance(field, dict) else {}, below, found)
         else:
             found.append(None if field is None else below(field))
@@ -147,10 +149,6 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "object")
 
 
-def _fit_text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _fit_integer(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -167,14 +165,11 @@ def _fit_number(value: Any) -> float | None:
         return None
 
 
-def _fit_flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-_FITS: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    Kind.TEXT: _fit_text,
+_FITS: Final[Mapping[Kind, type | Callable[[Any], Any]]] = {
+    Kind.TEXT: str,
     Kind.INTEGER: _fit_integer,
     Kind.NUMBER: _fit_number,
-    Kind.FLAG: _fit_flag,
+    Kind.FLAG: bool,
     Kind.JSON: canonical_text,
 }
+"""What fits a column: values of exactly a type, or what a function returns for a value that is not None."""

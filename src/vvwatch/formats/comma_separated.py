@@ -12,34 +12,65 @@ from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.columns import Column, Kind
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.rows import open_table
+from vvwatch.formats.rows import Row, open_table
 
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_END: Final = "\r\n"
 _WORDS: Final = {True: "true", False: "false", None: None}
 
 
-def write_csv(file: BinaryIO, columns: Sequence[Column], rows: Iterable[list[Any]]) -> None:
+class _Line:
+    """Takes the line that a writer of the csv module writes."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+
+def write_csv(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> None:
     """Write the rows. An empty cell is an empty text or none."""
     text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
     try:
-        writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow([column.name for column in columns])
-        writer.writerows(_iter_cells(columns, rows))
+        text.writelines(_iter_lines(columns, rows))
     finally:
         text.detach()
 
 
-def _iter_cells(columns: Sequence[Column], rows: Iterable[list[Any]]) -> Iterator[list[Any]]:
+def _iter_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
+    line = _Line()
+    write = csv.writer(line, lineterminator=_END).writerow
+    write([column.name for column in columns])
+    yield line.text
+    start, before = "", None
+    texts: list[int] = []
+    flags: list[int] = []
+    for shared, own in rows:
+        if shared is not before:
+            before, guarded = shared, list(shared)
+            _guard(guarded, *_list_guarded(columns[: len(shared)]))
+            write(guarded)
+            start = line.text.removesuffix(_END) + "," if shared else ""
+            texts, flags = _list_guarded(columns[len(shared) :])
+        _guard(own, texts, flags)
+        write(own)
+        yield start + line.text
+
+
+def _list_guarded(columns: Sequence[Column]) -> tuple[list[int], list[int]]:
+    """Return the numbers of the columns of texts, and of those of flags."""
     texts = [number for number, column in enumerate(columns) if column.kind is Kind.TEXT]
-    flags = [number for number, column in enumerate(columns) if column.kind is Kind.FLAG]
-    for row in rows:
-        for number in texts:
-            value = row[number]
-            if value and (value[0] in _FORMULA_STARTS or "\0" in value):
-                row[number] = _guard_text(value)
-        for number in flags:
-            row[number] = _WORDS[row[number]]
-        yield row
+    return texts, [number for number, column in enumerate(columns) if column.kind is Kind.FLAG]
+
+
+def _guard(cells: list[Any], texts: Sequence[int], flags: Sequence[int]) -> None:
+    """Make the cells of a row safe."""
+    for number in texts:
+        value = cells[number]
+        if value and (value[0] in _FORMULA_STARTS or "\0" in value):
+            cells[number] = _guard_text(value)
+    for number in flags:
+        cells[number] = _WORDS[cells[number]]
 
 
 def _guard_text(value: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, BinaryIO, Final
+from itertools import chain
+from typing import BinaryIO, Final
 
 from vvwatch.core.events import canonical_json
 from vvwatch.formats.columns import Column
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.rows import iter_lines
+from vvwatch.formats.rows import Row, iter_lines
 
 
-def write_json_lines(file: BinaryIO, columns: Iterable[Column], rows: Iterable[list[Any]]) -> None:
+def write_json_lines(file: BinaryIO, columns: Iterable[Column], rows: Iterable[Row]) -> None:
     """Write one object a row, with the names of the columns."""
     names = [column.name for column in columns]
-    file.writelines(canonical_json(dict(zip(names, row, strict=True))) + b"\n" for row in rows)
+    file.writelines(canonical_json(dict(zip(names, chain(*row), strict=True))) + b"\n" for row in rows)
 
 
 def _write(file: BinaryIO, items: Iterable[ExportedItem]) -> None:

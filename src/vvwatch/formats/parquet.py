@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.columns import Column, Kind
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.rows import open_table
+from vvwatch.formats.rows import Row, open_table
 
 _ROWS_PER_BATCH: Final = 5_000
 
 
-def write_parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[list[Any]]) -> None:
+def write_parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> None:
     """Write the rows, a batch in memory at a time. Raises what the rows raise; RuntimeError if the library fails."""
     name = getattr(file, "name", None)
     beside = Path(name).parent if isinstance(name, str | Path) else None
@@ -50,7 +50,7 @@ def _keep_errors(rows: Iterable[Any], raised: list[BaseException]) -> Iterator[A
         raise
 
 
-def _write_table(path: Path, columns: Sequence[Column], rows: Iterator[list[Any]]) -> None:
+def _write_table(path: Path, columns: Sequence[Column], rows: Iterator[Row]) -> None:
     from arro3.core import DataType, Field, RecordBatchReader, Schema  # noqa: PLC0415  # an extra
     from arro3.io import write_parquet as write  # noqa: PLC0415
 
@@ -69,11 +69,11 @@ def _write_table(path: Path, columns: Sequence[Column], rows: Iterator[list[Any]
 
 
 def _iter_batches(
-    schema: Any, types: Mapping[Kind, Any], columns: Sequence[Column], rows: Iterator[list[Any]]
+    schema: Any, types: Mapping[Kind, Any], columns: Sequence[Column], rows: Iterator[Row]
 ) -> Iterator[Any]:
     from arro3.core import RecordBatch  # noqa: PLC0415  # an extra
 
-    while some := list(islice(rows, _ROWS_PER_BATCH)):
+    while some := [[*shared, *own] for shared, own in islice(rows, _ROWS_PER_BATCH)]:
         arrays = [
             _build_array(values, column.kind, types[column.kind])
             for column, values in zip(columns, zip(*some, strict=True), strict=True)

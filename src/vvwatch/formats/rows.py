@@ -75,12 +75,16 @@ _read_segment: Final = itemgetter(
 )
 
 
+Row = tuple[list[Any], list[Any]]
+"""The values of a row in the order of the columns: the same list first for all rows of an item, then the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """The table of a run's results: its columns, and its rows with a value for each of them."""
+    """The table of a run's results: its columns, and its rows."""
 
     columns: list[Column]
-    rows: Iterator[list[Any]]
+    rows: Iterator[Row]
 
 
 def open_table(items: Iterable[ExportedItem]) -> ResultTable:
@@ -98,7 +102,7 @@ def open_table(items: Iterable[ExportedItem]) -> ResultTable:
     return ResultTable([*_OF_RESULT, *_OF_VIDEO, *_OF_SEGMENT, *_REST, *segment, *whole], rows)
 
 
-def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) -> Iterator[list[Any]]:
+def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) -> Iterator[Row]:
     no_segment, no_whole = segments.read(None), wholes.read(None)
     for item in items:
         video, result = item.document["video"], item.document["video_result"]
@@ -108,8 +112,8 @@ def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) 
             said = segment.get("transcript") or {}
             spoken = said.get("text"), said.get("language")
             rest = ("failed" if error else "completed", None, None, None, *spoken, canonical_text(found))
-            yield [*shared, *_read_segment(segment), *rest, *segments.read(found), *no_whole]
-        yield [*shared, *_read_whole(result), *no_segment, *wholes.read(result["metadata"])]
+            yield shared, [*_read_segment(segment), *rest, *segments.read(found), *no_whole]
+        yield shared, [*_read_whole(result), *no_segment, *wholes.read(result["metadata"])]
 
 
 def _read_whole(result: Mapping[str, Any]) -> list[Any]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -27,7 +26,7 @@ from vvwatch.formats.items import ExportedItem, Format, NotApplicable, Scope
 from vvwatch.formats.json_lines import write_json_lines
 from vvwatch.formats.parquet import write_parquet
 from vvwatch.formats.registry import FORMATS
-from vvwatch.formats.rows import FAILURE_COLUMNS
+from vvwatch.formats.rows import FAILURE_COLUMNS, Row
 from vvwatch.formats.timing import timing_of
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
@@ -140,8 +139,9 @@ class FileBuilder:
                 return
             failures = chain([first], remaining)
             if table := _TABLES.get(name):
-                kind, rows = FORMATS[name], map(itemgetter(*_FAILURE_NAMES), failures)
-                write = partial(table, columns=FAILURE_COLUMNS, rows=map(list, rows))
+                kind = FORMATS[name]
+                rows = _iter_failure_rows(failures)
+                write = partial(table, columns=FAILURE_COLUMNS, rows=rows)
                 yield self._write(run, kind, f"failures{kind.suffix}", write)
             elif name == JSON and _JSON in self._of_item:
                 head, pretty = artifact.document_head(self._work.export, [run]), self._options.pretty
@@ -218,6 +218,12 @@ def load_page(tx: Tx, run_id: str, after: int) -> list[LoadedItem]:
         said = load_said(tx, [row.id]).get(row.id, NOTHING_KNOWN)
         page.append((row, exports.list_segments(tx, row.id), said))
     return page
+
+
+def _iter_failure_rows(failures: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    nothing: list[Any] = []
+    for failure in failures:
+        yield nothing, [failure[name] for name in _FAILURE_NAMES]
 
 
 def measure_file(path: Path) -> tuple[int, str]:
