@@ -10,6 +10,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Final
 
+from vvwatch.errors import InvalidInput
+
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRA: Final = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
@@ -46,3 +48,11 @@ def install_command(extra: str) -> str:
     python = shlex.quote(sys.executable)
     pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
     return " ".join([pip, *map(shlex.quote, list_requirements(extra))])
+
+
+def require_extra(extra: str | None, what: str) -> None:
+    """Raise InvalidInput, with the command that installs it, if a package of `extra` is missing; None needs none."""
+    if extra and (missing := find_missing_package(extra)):
+        raise InvalidInput(
+            f"{what} needs the package {missing}, which is not installed", install_command(extra)
+        )

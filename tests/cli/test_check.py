@@ -62,6 +62,38 @@ def test_packages_that_are_missing_are_problems_with_a_command_for_this_installa
     assert last == f"{file}: 2 problems"
 
 
+def test_a_format_of_exports_that_is_not_installed_is_a_problem(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vvwatch.extras.find_missing_package", lambda _: "arro3-io")
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(
+        f"""
+[local]
+roots = ["{tmp_path}"]
+[connectors.in]
+type = "local"
+path = "{tmp_path}/in"
+[connectors.out]
+type = "local"
+path = "{tmp_path}/out"
+scopes = ["export"]
+[indexes.main]
+[automations.x]
+index = "main"
+connector = "in"
+[automations.x.export]
+connector = "out"
+formats = ["csv", "parquet"]
+"""
+    )
+    [problem, _] = run("check", "--config", str(file)).stdout.splitlines()
+    assert "automations.x.export.formats: needs the package arro3-io" in problem
+    assert "install" in problem
+
+
 def test_what_urls_of_users_may_lead_to_is_told(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "vvwatch.toml"
     file.write_text('[webhooks]\nallow_networks = ["10.20.0.0/16", "127.0.0.1"]\n')

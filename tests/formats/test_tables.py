@@ -84,6 +84,7 @@ def item(metadata: dict[str, Any], *, run_id: str = "run_1", name: str = "a.mp4"
         "version": "v1",
         "media_type": "video",
         "duration_seconds": 9.0,
+        "facts": {"path": {"show": "Harbour"}},
     }
     level = {"json_schema": {"type": "object", "properties": {"mood": {"type": "string"}}}}
     run = {"run_id": run_id, "json_schema": SCHEMA, "video_level": level}
@@ -118,6 +119,7 @@ def test_a_line_of_json_is_a_segment_or_a_whole_item() -> None:
 def test_fields_become_dotted_columns_with_their_values() -> None:
     segment, whole = read_csv(write("csv", item(FULL)))
     assert segment["metadata.title"] == "Dawn"
+    assert json.loads(segment["facts"]) == {"path": {"show": "Harbour"}}
     assert (segment["transcript"], segment["transcript_language"]) == ("one two", "en")
     assert segment["metadata.scene.place"] == "quay"
     assert (segment["metadata.scene.shots"], segment["metadata.scene.score"]) == ("3", "1.0")

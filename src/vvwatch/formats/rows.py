@@ -27,6 +27,7 @@ _OF_VIDEO: Final = fixed_columns(
     version=Kind.TEXT,
     media_type=Kind.ID,
     duration_seconds=Kind.NUMBER,
+    facts=Kind.JSON,
 )
 _OF_SEGMENT: Final = fixed_columns(
     result_type=Kind.ID,
@@ -107,6 +108,7 @@ def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) 
     for item in items:
         video, result = item.document["video"], item.document["video_result"]
         shared = [*_read_result(result), *map(video.get, _VIDEO_NAMES)]
+        shared[-1] = None if shared[-1] is None else canonical_text(shared[-1])
         for segment in item.document["segments"]:
             found, error = segment["metadata"], segment["field_extraction_error"]
             said = segment.get("transcript") or {}

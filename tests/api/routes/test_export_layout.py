@@ -400,13 +400,23 @@ async def test_options_that_cannot_be_are_refused(
 
 
 async def test_a_format_that_is_not_installed_is_refused(
-    api: Api, story: Story, monkeypatch: pytest.MonkeyPatch
+    api: Api, story: Story, exporting: Exports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vvwatch.api.routes.export_options.find_missing_package", lambda _: "arro3-io")
+    job = await request(api, story, {"formats": ["parquet"]})
+    monkeypatch.setattr("vvwatch.extras.find_missing_package", lambda _: "arro3-io")
+    export = await done(api, exporting, job)  # it was there when it was asked for
+    assert (export["status"], "arro3-io" in export["error_message"]) == ("failed", True)
     body = {"options": {"formats": ["parquet"]}}
     error = await api.error("POST", f"/exports/prompt-run/{story.run_id}", 422, json=body)
     assert "arro3-io" in error["message"]
     assert "install" in error["details"]["hint"]
+
+
+async def test_a_folder_that_leaves_no_room_for_names_is_refused(api: Api, story: Story) -> None:
+    body = {"destination_connector_id": CONNECTOR, "destination_subpath": "long/" * 70}
+    for options, status in ((None, 202), ({"pretty": True}, 422)):
+        more = {"options": options} if options else {}
+        await api.ask("POST", f"/exports/prompt-run/{story.run_id}", status=status, json={**body, **more})
 
 
 @pytest.mark.parametrize("option", ["sidecars", "latest"])

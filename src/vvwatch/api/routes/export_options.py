@@ -9,8 +9,7 @@ from pydantic import Field
 
 from vvwatch.api.http.wire import Body, Resource
 from vvwatch.core.exports import JSON, ExportOptions, check_options
-from vvwatch.errors import InvalidInput
-from vvwatch.extras import find_missing_package, install_command
+from vvwatch.extras import require_extra
 from vvwatch.formats.registry import FORMATS
 
 
@@ -29,10 +28,8 @@ class ExportOptionsBody(Body):
         options = ExportOptions(**{**self.model_dump(), "formats": tuple(self.formats)})
         check_options(options, FORMATS)
         for name in options.formats:
-            extra = FORMATS[name].extra if name in FORMATS else None
-            if extra and (missing := find_missing_package(extra)):
-                what = f"the format {name!r} needs the package {missing}, which is not installed"
-                raise InvalidInput(what, install_command(extra))
+            if name in FORMATS:
+                require_extra(FORMATS[name].extra, f"the format {name!r}")
         return options
 
 

@@ -42,12 +42,20 @@ from vvwatch.store.schema import (
 MOST_FILES: Final = 100
 """So many files of an export are recorded; its manifest names them all."""
 
+_LONGEST_FOLDER: Final = 300
+"""A name of a file adds up to 700 bytes to it, and stores take 1,024."""
+
 _EXPORTED = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES)
 
 
-def check_destination(base_path: str | None, subpath: str | None) -> None:
-    """Raise InvalidInput if the subpath would leave the connector's export base path."""
-    destination_key(base_path, subpath, "exp_check")
+def check_destination(base_path: str | None, subpath: str | None, options: ExportOptions) -> None:
+    """Raise InvalidInput if the subpath would leave the connector's export base path, or is too long for `options`."""
+    folder = destination_key(base_path, subpath, "exp_check")
+    if options.document() is not None and len(folder.encode()) > _LONGEST_FOLDER:
+        raise InvalidInput(
+            f"export_base_path and destination_subpath are longer than {_LONGEST_FOLDER} bytes together",
+            "names of files below them could become too long for a store: use a shorter folder",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,7 @@ def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
     if "export" not in connector.scopes:
         hint = "add 'export' to its scopes, or name another connector"
         raise InvalidInput(f"connector {connector.id!r} does not have the scope 'export'", hint)
-    check_destination(connector.export_base_path, to.subpath)
+    check_destination(connector.export_base_path, to.subpath, to.options)
     return {
         "destination_type": "connector",
         "destination_connector_id": connector.id,

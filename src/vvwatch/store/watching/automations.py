@@ -347,7 +347,7 @@ def save_export(
     """
     catalog.get_index(tx, index_id)
     connector = require_connector(tx, spec.destination_connector_id, "export")
-    exports.check_destination(connector.export_base_path, spec.destination_subpath)
+    exports.check_destination(connector.export_base_path, spec.destination_subpath, spec.options)
     of_index = sa.select(export_automations).where(export_automations.c.index_id == index_id)
     found = first_of(ExportAutomation, tx.execute(of_index))
     _check_owner(found, declared=spec.declared)

@@ -21,6 +21,7 @@ from vvwatch import private_files
 from vvwatch.core.events import canonical_json, to_iso
 from vvwatch.core.export_names import NameFields, build_name, item_token, strip_suffix
 from vvwatch.core.exports import JSON, ExportOptions
+from vvwatch.extras import require_extra
 from vvwatch.formats.comma_separated import write_csv
 from vvwatch.formats.items import ExportedItem, Format, NotApplicable, Scope
 from vvwatch.formats.json_lines import write_json_lines
@@ -104,7 +105,12 @@ class FileBuilder:
         self._count = 0
 
     def build(self) -> Iterator[BuiltFile | LeftOut]:
-        """Yield the files, in the same order each time. Raises as the database does."""
+        """Yield the files, in the same order each time.
+
+        Raises as the database does, and InvalidInput for a format that is not installed on this node.
+        """
+        for each in (*self._of_run, *self._of_item):
+            require_extra(each.extra, f"the format {each.name!r}")
         for run in self._work.runs:
             for each in self._of_run:
                 yield self._build(run, each, self._iter_items(run), None)
