@@ -23,8 +23,9 @@ from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.typed import columns, first_of, model_of, model_or_none, models_of
+from vvwatch.store.db.typed import first_of, model_of, model_or_none, models_of
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.delivery.export_runs import list_runs
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Export, ExportedRun
 from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
@@ -32,7 +33,6 @@ from vvwatch.store.schema import (
     connectors,
     export_automations,
     exports,
-    llm_calls,
     media,
     prompt_runs,
     run_items,
@@ -257,36 +257,6 @@ def load_work(tx: Tx, export_id: str) -> ExportWork:
     """Return the work from which a completed export for download was built."""
     row = get(tx, export_id)
     return ExportWork(row, None, list_runs(tx, row))
-
-
-def list_runs(tx: Tx, export: Export) -> list[ExportedRun]:
-    """Return its only run, or the runs that had ended when it was created: the requested ones, or all with results."""
-    table = prompt_runs
-    ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
-    if export.run_id:
-        wanted: tuple[sa.ColumnElement[bool], ...] = (table.c.id == export.run_id,)
-    elif export.prompt_run_ids:
-        wanted = (*ended, table.c.id.in_(export.prompt_run_ids))
-    else:
-        wanted = (*ended, table.c.results == Results.KEPT)
-    chosen = sa.select(*columns(Run, table), *_COST).where(*wanted)
-    return models_of(ExportedRun, tx.all(chosen.order_by(table.c.id)))
-
-
-def _sum_calls(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
-    """Return the query of the cost of a run's calls, without those of retries: it is final when the run has ended."""
-    its = llm_calls.c.run_id == prompt_runs.c.id, llm_calls.c.generation == ""
-    return sa.func.coalesce(sa.select(sa.func.sum(what)).where(*its).scalar_subquery(), 0).label(name)
-
-
-_COST: Final = (
-    _sum_calls("call_count", llm_calls.c.attempts),
-    _sum_calls("input_tokens", llm_calls.c.input_tokens),
-    _sum_calls("output_tokens", llm_calls.c.output_tokens),
-    _sum_calls("cost_nanousd", llm_calls.c.cost_nanousd),
-    _sum_calls("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
-)
-"""Return the sums over the calls of a run."""
 
 
 def find_with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
