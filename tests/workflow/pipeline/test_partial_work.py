@@ -33,6 +33,7 @@ from vvwatch.ports.processing import CallIntent, Item
 from vvwatch.store.admin import clearing, invariants, retention
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports as export_store
+from vvwatch.store.delivery.export_runs import list_runs
 from vvwatch.store.runs import course, journal, segment_retries
 from vvwatch.store.runs import processor_states as processor_states_store
 from vvwatch.store.schema import (
@@ -340,7 +341,7 @@ async def test_an_export_tells_what_the_run_cost_and_a_later_retry_changes_nothi
     def told(tx: Tx) -> dict[str, Any]:
         made = {"export_type": "prompt_run", "target_id": stage.run_id, "run_id": stage.run_id}
         tx.insert(exports, id="exp_1", **made, created_at=tx.now)
-        [run] = export_store.list_runs(tx, export_store.get(tx, "exp_1"))
+        [run] = list_runs(tx, export_store.get(tx, "exp_1"))
         found: dict[str, Any] = artifact.run_document(run)["cost"]
         return found
 

@@ -17,6 +17,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery import exports as export_store
 from vvwatch.store.delivery import webhooks
+from vvwatch.store.delivery.export_runs import list_runs
 from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports import job_queries as import_job_queries
 from vvwatch.store.imports.imports import NewFile
@@ -57,7 +58,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
     """Build and deliver a failed export again, with all attempts available. Raises NotFound or Conflict."""
     found = export_store.get(tx, export_id)
     _require_failed("export", found)
-    export_store.require_results(export_store.list_runs(tx, found))
+    export_store.require_results(list_runs(tx, found))
     tx.update(
         exports,
         export_id,
