@@ -49,6 +49,20 @@ def test_a_pattern_that_excludes_nothing_is_refused(
     assert hint in problem.hint
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('path_fields = "{show}{x}.mxf"', "nothing is between two fields"),
+        ('path_fields = "plain.mxf"', "names no field"),
+        ('facts = ["tags"]', "is not one of them"),
+    ],
+)
+def test_what_is_read_about_files_is_checked(good: str, problems: Problems, line: str, says: str) -> None:
+    name = good.split("[automations.")[1].split("]", maxsplit=1)[0]
+    [problem] = problems(good.replace(f"[automations.{name}]\n", f"[automations.{name}]\n{line}\n", 1))
+    assert says in problem.what
+
+
 def test_a_connector_lies_below_a_root(problems: Problems, media: Path) -> None:
     text = f'[local]\nroots = ["{media}/incoming"]\n[connectors.a]\ntype = "local"\npath = '
 

@@ -23,6 +23,7 @@ from tests.postgres_server import PostgresServer
 from tests.store.pipeline import RecordingSink, prepare
 from tests.store.pipeline import count as counted
 from tests.store.town import Town, last
+from vvwatch.core.words import parse_query
 from vvwatch.errors import Conflict, SchemaTooNew, StoreError, StoreLocked
 from vvwatch.store.admin import invariants, moving
 from vvwatch.store.admin.moving import Moved, copy
@@ -30,7 +31,20 @@ from vvwatch.store.db import migrations, rows
 from vvwatch.store.db.database import Tx, requeue_overdue
 from vvwatch.store.db.opening import Place
 from vvwatch.store.db.postgres import DAEMON, PostgresDatabase
-from vvwatch.store.schema import connectors, import_files, media, nodes, objects, observations, windows
+from vvwatch.store.runs import search_documents
+from vvwatch.store.runs.lexical_queries import find_ranked
+from vvwatch.store.runs.search_queries import SearchScope
+from vvwatch.store.schema import (
+    connectors,
+    import_files,
+    media,
+    nodes,
+    objects,
+    observations,
+    run_items,
+    segment_results,
+    windows,
+)
 from vvwatch.store.watching import ledger
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +104,28 @@ async def test_there_and_back_is_the_same(town: Town) -> None:
     first, second, third = await town.furnished("sqlite"), town.empty("postgresql"), town.empty("sqlite")
     there, back = await moved(first, second), await moved(second, third)
     assert [each.checksum for each in there] == [each.checksum for each in back]
+
+
+@pytest.mark.parametrize("target", DIALECTS)
+async def test_results_are_searchable_in_the_new_place(town: Town, target: str) -> None:
+    """What is searched by words is made there, of what was copied."""
+    old, new = await town.furnished("sqlite"), town.empty(target)
+    await moved(old, new)
+    async with new.database.opened():
+        while await new.database.write(search_documents.fill_next):
+            pass
+        found = await new.database.read(_find_titles)
+        ended = run_items.c.id == segment_results.c.run_item_id, run_items.c.completed_at.is_not(None)
+        good = sa.select(segment_results.c.run_item_id, segment_results.c.ordinal).where(
+            *ended, segment_results.c.error.is_(None)
+        )
+        expected = await new.database.read(lambda tx: [tuple(row) for row in tx.all(good)])
+    assert sorted(found) == sorted(expected) != []
+
+
+def _find_titles(tx: Tx) -> list[tuple[int, int]]:
+    ranked = find_ranked(tx, parse_query("a "), SearchScope(), "segment", slice(0, 100))
+    return [hit.key for hit in ranked.hits]
 
 
 @pytest.mark.parametrize("target", DIALECTS)
