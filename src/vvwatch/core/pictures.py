@@ -74,6 +74,11 @@ class PicturePack:
     contents: PictureContents
 
 
+def may_be_on(node: str, pack: PicturePack) -> bool:
+    """Return whether the pack may be on the disk of `node`: a single node has no name, and may get one."""
+    return pack.node == node or not pack.node or not node
+
+
 def check_contents(contents: PictureContents, size_bytes: int) -> None:
     """Raise ValueError unless all that the contents name is within a pack of `size_bytes`."""
     board, count = contents.storyboard, len(contents.pictures)

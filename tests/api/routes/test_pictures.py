@@ -48,7 +48,7 @@ class Kept:
 
 @pytest.fixture
 async def kept(context: ApiContext, story: Story, database: Database, tmp_path: Path) -> AsyncIterator[Kept]:
-    mine = replace(context, settings=replace(context.settings, state_dir=tmp_path))
+    mine = replace(context, settings=replace(context.settings, state_dir=tmp_path, node="here"))
     red, sheet = jpeg((64, 36), "red"), jpeg((320, 90), "blue")
     path = tmp_path / "pictures" / "01" / "1.abcdef.pack"
     path.parent.mkdir(parents=True)
@@ -59,7 +59,7 @@ async def kept(context: ApiContext, story: Story, database: Database, tmp_path: 
         (0,),
         Storyboard(Picture(len(red), len(sheet), 320, 90, 0.5), 2, 160, 90, (0.5, 3661.0), 3662.5),
     )
-    pack = PicturePack("01/1.abcdef.pack", "", len(red + sheet), contents)
+    pack = PicturePack("01/1.abcdef.pack", "here", len(red + sheet), contents)
     async with client_of(mine) as client:
         api = await Api.prepared(client, mine)
         [segment] = (await api.get(f"/videos/{story.video_id}/segments"))["data"]
@@ -188,6 +188,18 @@ async def test_what_is_missing_is_said(kept: Kept, story: Story, database: Datab
     assert (await kept.api.error("GET", "/videos/segments/seg_1_77/thumbnail", 404))[
         "code"
     ] != "not_available"
+
+
+async def test_pictures_of_a_single_node_stay_when_it_gets_a_name(
+    kept: Kept, story: Story, database: Database
+) -> None:
+    item_id, _ = segment_of(kept.segment) or (0, 0)
+    await database.write(store_pack, item_id, replace(kept.pack, node=""))
+    path = f"/api/v2/videos/segments/{kept.segment}/thumbnail"
+    assert image(await kept.client.get(path)).size == (64, 36)
+    kept.path.unlink()
+    [segment] = (await kept.api.get(f"/videos/{story.video_id}/segments"))["data"]
+    assert segment["thumbnail_available"] is False
 
 
 async def test_a_file_that_is_gone_or_changed_is_not_sent(kept: Kept) -> None:

@@ -105,8 +105,21 @@ async def test_a_row_names_the_pack_of_the_item(database: Database, packs: Pictu
     assert await packs.remove_orphans() == 2
     assert files(tmp_path) == [pack.file]
     assert older.file != pack.file != unknown.file
-    other_node = Pictures(database, Telemetry("test"), tmp_path / "pictures", PictureSettings(), "other")
-    assert await other_node.remove_orphans() == 1, "the row names the file of another node"
+    named = Pictures(database, Telemetry("test"), tmp_path / "pictures", PictureSettings(), "a")
+    assert await named.remove_orphans() == 0, "the only node got a name"
+
+
+async def test_the_pack_of_another_node_is_not_needed_here(
+    database: Database, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    job = await under_way(database)
+    one, other = (
+        Pictures(database, telemetry, tmp_path / name, PictureSettings(), name) for name in ("a", "b")
+    )
+    pack = await kept(one, int(job.ref))
+    await kept(other, int(job.ref))
+    await database.write(runs.finish_item, job, result_with(pack))
+    assert [await one.remove_orphans(), await other.remove_orphans()] == [0, 1]
 
 
 async def test_pictures_go_with_the_results(database: Database, packs: Pictures, tmp_path: Path) -> None:

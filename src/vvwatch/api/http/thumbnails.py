@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from fastapi import Request
@@ -13,7 +14,7 @@ from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.links import THUMBNAIL, create_stable_links, linked_origin
 from vvwatch.api.http.wire import Resource
 from vvwatch.core.identities import segment_of
-from vvwatch.core.pictures import PicturePack
+from vvwatch.core.pictures import PicturePack, may_be_on
 from vvwatch.store.runs.pictures import load_packs
 
 _R = TypeVar("_R", bound=Resource)
@@ -26,13 +27,24 @@ async def show_thumbnails(request: Request, page: _P, *names: str) -> _P:
     return page.model_copy(update=dict.fromkeys(("data", *names), shown))
 
 
+def pack_path(context: ApiContext, pack: PicturePack) -> Path:
+    """Return where the file of a pack is, if it is on this node."""
+    return (context.settings.state_dir or Path()) / "pictures" / pack.file
+
+
+def is_here(context: ApiContext, pack: PicturePack) -> bool:
+    """Return whether the pack is on the disk of this node."""
+    node = context.settings.node
+    return pack.node == node or (may_be_on(node, pack) and pack_path(context, pack).exists())
+
+
 async def with_thumbnails(request: Request, found: Sequence[_R]) -> list[_R]:
     """Return these with `thumbnail_available` and `thumbnail_uri`, where this node has the segment's picture."""
     context: ApiContext = request.app.state.context
     ids = [str(getattr(each, "segment_id", None)) for each in found]
     items = sorted({place[0] for place in map(segment_of, ids) if place is not None})
     packs = await context.database.read(load_packs, items) if items else {}
-    here = {item: pack for item, pack in packs.items() if pack.node == context.settings.node}
+    here = {item: pack for item, pack in packs.items() if is_here(context, pack)}
     shown = dict.fromkeys(_list_shown(ids, here))
     if not shown:
         return list(found)

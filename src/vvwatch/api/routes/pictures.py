@@ -14,6 +14,7 @@ from vvwatch.api.http.auth import extension, require, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.links import STORYBOARD, THUMBNAIL, create_token
+from vvwatch.api.http.thumbnails import is_here, pack_path
 from vvwatch.core.keys import Scope
 from vvwatch.core.pictures import Picture, PicturePack, Storyboard
 from vvwatch.store.runs import picture_queries
@@ -128,7 +129,7 @@ async def _find_pack(context: ApiContext, video_id: str, run_id: str | None) -> 
 
 def _require_here(context: ApiContext, packs: list[PicturePack], what: str) -> PicturePack:
     """Return the first pack of this node. Raises ApiError (404), which names the node that has one."""
-    here = next((pack for pack in packs if pack.node == context.settings.node), None)
+    here = next((pack for pack in packs if is_here(context, pack)), None)
     if here is not None:
         return here
     if packs:
@@ -150,8 +151,7 @@ def _absent(message: str, hint: str) -> ApiError:
 async def _send_picture(
     context: ApiContext, request: Request, pack: PicturePack, picture: Picture
 ) -> Response:
-    path = (context.settings.state_dir or Path()) / "pictures" / pack.file
-    data = await anyio.to_thread.run_sync(_read_picture, path, picture)
+    data = await anyio.to_thread.run_sync(_read_picture, pack_path(context, pack), picture)
     if data is None:
         raise _absent("the file of this picture is gone from state_dir", _RERUN)
     return _answer(request, data, "image/jpeg", _etag(pack, picture))

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.pictures import PicturePack, parse_contents
+from vvwatch.core.pictures import PicturePack, may_be_on, parse_contents
 from vvwatch.core.runs import ItemStatus
 from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.schema import item_journals, pictures, run_items, segment_retries
@@ -45,7 +45,7 @@ def find_needed(tx: Tx, node: str, files: Mapping[str, int]) -> set[str]:
     """Return which of the files of `node`, each of an item, are needed: recorded, planned, or of work under way."""
     ids = sorted(set(files.values()))
     busy = _list_busy(tx, ids)
-    named = {pack.file for pack in load_packs(tx, ids).values() if pack.node == node}
+    named = {pack.file for pack in load_packs(tx, ids).values() if may_be_on(node, pack)}
     needed = {name for name, item_id in files.items() if item_id in busy or name in named}
     unclear = {files[name] for name in files.keys() - needed}
     return needed | (_list_planned(tx, node, sorted(unclear)) & files.keys())
@@ -65,4 +65,4 @@ def _list_planned(tx: Tx, node: str, item_ids: Sequence[int]) -> set[str]:
     table = item_journals.c
     plans = tx.execute(sa.select(table.plan).where(table.run_item_id.in_(item_ids), table.plan.is_not(None)))
     found = (plan.get("pictures") for plan in plans.scalars())
-    return {each["file"] for each in found if each and each["node"] == node}
+    return {each["file"] for each in found if each and (each["node"] in ("", node) or not node)}
