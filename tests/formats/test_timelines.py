@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from io import StringIO
 from typing import Any
@@ -33,7 +33,9 @@ RATES: list[tuple[Fraction, str]] = [
     (60 * NTSC, "01:00:00:00"),
     (Fraction(60), "01:00:00:00"),
 ]
-FRAMES = [0, 1, 100, 1799, 1800, 17_982, 40_000]
+SPANS = [(0, 1), (1, 100), (1799, 1800), (1800, 17_982), (17_000, 40_000), (50, 60)]
+"""In frames: with a gap, an overlap, and a way back."""
+
 TEXTS = ["Opening", "Segment 2", "a < b & c", "“Ü” 漢", "late", "end"]
 FORMATS = ["otio", "edl", "edl_resolve", "fcp7", "fcpxml"]
 
@@ -41,23 +43,26 @@ Clip = tuple[int, int, int, str]
 """First frame of the source by its timecode, length, first frame of the record, text of the marker."""
 
 
-def film(rate: Fraction, timecode: str | None, frames: Sequence[int] = FRAMES) -> Any:
-    """One segment between each two of `frames`, at whole milliseconds, as stored results have them."""
-    times = [round(float(frame / rate), 3) for frame in frames]
+def film(rate: Fraction, timecode: str | None) -> Any:
+    """One segment for each of `SPANS`, at whole milliseconds, as stored results have them."""
+    times = [(round(float(start / rate), 3), round(float(end / rate), 3)) for start, end in SPANS]
     texts = [text if text != "Segment 2" else "" for text in TEXTS]
-    cuts = [segment(start, end, text) for start, end, text in zip(times, times[1:], texts, strict=False)]
+    cuts = [segment(start, end, text) for (start, end), text in zip(times, texts, strict=True)]
     probe: Any = {
         "frame_rate_exact": str(rate),
         "frame_rate": round(float(rate), 3),
         "start_timecode": timecode,
     }
-    return exported(cuts, duration_seconds=times[-1], **probe)
+    return exported(cuts, duration_seconds=float(40_000 / rate), **probe)
 
 
-def expected(rate: Fraction, timecode: str | None) -> list[Clip]:
-    start = Counting(rate, ";" in (timecode or "")).parse(timecode) if timecode else 0
-    spans = zip(FRAMES, FRAMES[1:], TEXTS, strict=False)
-    return [(start + first, end - first, start + first, text) for first, end, text in spans]
+def expected(rate: Fraction, timecode: str) -> list[Clip]:
+    start = record = Counting(rate, ";" in timecode).parse(timecode)
+    clips = []
+    for (first, end), text in zip(SPANS, TEXTS, strict=True):
+        clips.append((start + first, end - first, record, text))
+        record += end - first
+    return clips
 
 
 def otio_clips(timeline: Any, *, marker_start: int = 0) -> list[Clip]:
@@ -305,9 +310,9 @@ def test_each_segment_is_a_clip_of_a_frame_at_least(
 
 
 def test_frames_are_counted_from_the_first_picture() -> None:
-    item = exported([segment(0, 1), segment(1, 2)], first_picture_seconds=0.08)
+    item = exported([segment(0, 1), segment(1, 2), segment(4, 5)], first_picture_seconds=0.08)
     timeline: Any = otio.adapters.read_from_string(written("otio", item).decode(), "otio_json")
-    assert [clip.source_range.start_time.value for clip in timeline.tracks[0]] == [0, 23]
+    assert [clip.source_range.start_time.value for clip in timeline.tracks[0]] == [0, 23, 98]
 
 
 def test_sound_is_a_clip_of_sound_and_says_how_it_is_counted() -> None:
