@@ -14,7 +14,8 @@ import pytest
 from tests import samples
 from tests.processors.conftest import Shelf, Technical, opened
 from tests.processors.test_extraction import numbered, shade
-from vvwatch.errors import MediaLimit, MediaUnsupported
+from vvwatch.errors import MediaLimit, MediaUnsupported, ProcessorCrashed
+from vvwatch.processors.media import asking
 from vvwatch.processors.media.clips import Clip, Clipper, choose_ending
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +175,15 @@ async def test_what_has_no_room_or_nothing_in_it_is_refused(technical: Technical
     noisy = samples.audio(tmp_path / "noisy.wav", seconds=30)
     with pytest.raises(MediaLimit, match="larger"):
         await cut(technical, noisy, 0.0, 30.0, most_bytes=1000)
+
+
+@pytest.mark.parametrize("lie", [None, "mp4", {"muxer": "mp4"}, {"muxer": 1, "start_time": 0, "end_time": 1}])
+async def test_a_hostile_answer_is_no_clip(
+    technical: Technical, tmp_path: Path, lie: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answered(*_: object, **__: object) -> asking.Answer:
+        return asking.Answer({"clip": lie})
+
+    monkeypatch.setattr(asking, "ask_child", answered)
+    with pytest.raises(ProcessorCrashed):
+        await cut(technical, numbered(tmp_path / "clip.mp4", [0.0]), 0.0, 1.0)

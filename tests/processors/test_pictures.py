@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,16 +16,19 @@ import pytest
 from PIL import Image, ImageStat
 
 from tests import samples
+from tests.processing import item_of
 from tests.processors.conftest import PROMPT, Shelf, Technical, opened
 from tests.processors.picture_drafts import Draft, draft_in
 from tests.processors.test_extraction import numbered, shade
-from vvwatch.core.media import ProcessingResult, RunSettings
+from vvwatch.core.media import Plan, ProcessingResult, RunSettings, Segment
 from vvwatch.core.pictures import MOST_PICTURES, Picture, PictureContents, Storyboard
 from vvwatch.errors import ProcessorCrashed
+from vvwatch.ports.processing import Item
 from vvwatch.processors.media.asking import Answer
 from vvwatch.processors.media.candidates import Candidates
-from vvwatch.processors.media.cutting import Cutter
+from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 from vvwatch.processors.media.packs import keep_pictures
+from vvwatch.processors.segmenting import Whole, process_by_segments
 from vvwatch.processors.technical.processor import TechnicalProcessor
 
 pytestmark = pytest.mark.anyio
@@ -227,6 +231,32 @@ async def test_a_plan_has_the_same_pictures(technical: Technical, draft: Draft, 
         plan = await cutter.plan(fd, RunSettings(), lambda _: None, other)
         assert plan.pictures is not None
         assert plan.pictures.contents == draft.contents
+
+
+class Asker:
+    """Answers every segment, and nothing about the whole."""
+
+    async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:
+        segment = Segment(extract.start_time, extract.end_time, {}, "seen")
+        await item.journal.keep_segment(extract.ordinal, segment)
+        return segment
+
+    async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:
+        return Whole({}, "")
+
+
+async def test_a_processor_that_asks_by_segments_has_the_pictures_of_its_plan_after_a_restart_too(
+    technical: Technical, draft: Draft, shelf: Shelf
+) -> None:
+    cutter = Cutter(limits=technical.limits, work_dir=technical.work_dir)
+    item = item_of(shelf.usual("mp4"), PROMPT, draft_pictures=lambda: nullcontext(draft))
+    first = await process_by_segments(item, cutter, ExtractSettings(), Asker(), 1)
+    assert first.pictures is not None
+    assert first.pictures.contents == draft.contents
+    draft.kept = None
+    again = await process_by_segments(item, cutter, ExtractSettings(), Asker(), 1)
+    assert again.pictures == first.pictures
+    assert draft.kept is None, "the plan was not made again"
 
 
 async def test_a_full_file_leaves_pictures_out_and_fails_nothing(
