@@ -57,7 +57,7 @@ def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None
     cls=Command,
     examples=(
         ("vvwatch results ./incoming/clip.mp4", "what the latest run found, segment by segment"),
-        ("vvwatch results s3://rushes/clip.mp4 --json", "with all metadata, for programs"),
+        ("vvwatch results file:///data/incoming/clip.mp4 --json", "with all metadata, for programs"),
         ("vvwatch results vid_…", "of a media item"),
     ),
 )
