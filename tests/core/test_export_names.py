@@ -49,6 +49,7 @@ def test_a_name_comes_from_its_template(template: str | None, of: NameFields, na
         "a\nb.{ext}",
         "a:b.{ext}",
         "{export}/manifest.{ext}",
+        "{export}/failures/{run}.{ext}",
         "{stem}{stem}{stem}.{ext}",
         "x" * 300 + ".{ext}",
         "/".join(["{stem}"] * 12) + ".{ext}",

@@ -77,8 +77,8 @@ def check_template(template: str) -> None:
         raise InvalidInput(
             f"the name {template!r} has a character that some store refuses", "use letters and digits"
         )
-    if template.rpartition("/")[2] == "manifest.{ext}":
-        raise InvalidInput(f"the name {template!r} is that of the manifest", "choose another")
+    if segments[-1] == "manifest.x" or "failures" in segments[:-1]:
+        raise InvalidInput(f"the name {template!r} is that of a manifest or of failures", "choose another")
     _check_length(template)
 
 
@@ -114,6 +114,11 @@ def build_name(template: str | None, of: NameFields, format_name: str, ext: str)
     safe = {name: _shorten(_clean_segment(value), _LONGEST[name]) for name, value in values.items()}
     safe["key"] = folder + safe["stem"]
     return "/".join(map(_finish_segment, _FIELD.sub(lambda match: safe[match[1]], chosen).split("/")))
+
+
+def failures_name(of: NameFields, ext: str) -> str:
+    """Return the name of a run's file of failures: apart from the results, so that a folder of these can be read."""
+    return f"{of.export_id}/failures/{of.run_id}.{ext}"
 
 
 def item_token(of: NameFields) -> str:

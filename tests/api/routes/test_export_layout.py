@@ -111,11 +111,11 @@ async def test_failed_and_skipped_files_are_in_the_export(
         "import",
     )
     assert (skipped["key"], skipped["status"]) == ("c.txt", "skipped")
-    text = found[f"out/{job.ref}.failures.csv"].decode()
+    text = found[f"out/{job.ref}/failures/{story.run_id}.csv"].decode()
     assert next(csv.DictReader(io.StringIO(text)))["error_message"] == "moov atom not found"
-    lines = found[f"out/{job.ref}.failures.jsonl"].splitlines()
+    lines = found[f"out/{job.ref}/failures/{story.run_id}.jsonl"].splitlines()
     assert [json.loads(line) for line in lines] == [failure, skipped]
-    (tmp_path / "f.parquet").write_bytes(found[f"out/{job.ref}.failures.parquet"])
+    (tmp_path / "f.parquet").write_bytes(found[f"out/{job.ref}/failures/{story.run_id}.parquet"])
     with duckdb.connect() as connection:
         keys = connection.sql(f"select key from '{tmp_path}/f.parquet'").fetchall()
     assert keys == [("b.mp4",), ("c.txt",)]
@@ -128,8 +128,10 @@ async def test_one_file_an_item_named_by_a_template(
     job = await request(api, story, options)
     export = await done(api, exporting, job)
     names = [each["name"] for each in export["files"]]
-    assert all(name.startswith(f"out/{INDEX}/2026-09-21/") for name in names)
-    assert [name.rpartition("/")[2].partition("-")[0] for name in names] == ["a", "a", "results", "results"]
+    assert [name.partition("-09-21/")[2].partition("-")[0] for name in names[:2]] == ["a", "a"]
+    assert all(name.startswith(f"out/{INDEX}/2026-09-21/") for name in names[:2])
+    failures = f"out/{job.ref}/failures/{story.run_id}"
+    assert names[2:] == [f"{failures}.json", f"{failures}.csv"]
     document = json.loads(below(storage)[names[0]])
     jsonschema.validate(document, json_schema())
     assert ([each["video"]["key"] for each in document["media"]], document["failures"]) == (["a.mp4"], [])

@@ -19,7 +19,7 @@ import anyio.from_thread
 
 from vvwatch import private_files
 from vvwatch.core.events import canonical_json, to_iso
-from vvwatch.core.export_names import NameFields, build_name, item_token, strip_suffix
+from vvwatch.core.export_names import NameFields, build_name, failures_name, item_token, strip_suffix
 from vvwatch.core.exports import JSON, ExportOptions
 from vvwatch.extras import require_extra
 from vvwatch.formats.comma_separated import write_csv
@@ -37,6 +37,9 @@ from vvwatch.store.models.delivery import ExportedRun
 from vvwatch.store.models.runs import RunItemWithMedia, SegmentResult
 from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said, load_said
 from vvwatch.workflow.pipeline import artifact
+
+FAILURES: Final = "failures"
+"""In place of an ext: the file of a run's failures."""
 
 _ITEMS_PER_PAGE: Final = 50
 _SEGMENTS_PER_PAGE: Final = 2_000
@@ -148,11 +151,11 @@ class FileBuilder:
                 kind = FORMATS[name]
                 rows = _iter_failure_rows(failures)
                 write = partial(table, columns=FAILURE_COLUMNS, rows=rows)
-                yield self._write(run, kind, f"failures{kind.suffix}", write)
+                yield self._write(run, kind, FAILURES, write)
             elif name == JSON and _JSON in self._of_item:
                 head, pretty = artifact.document_head(self._work.export, [run]), self._options.pretty
                 write = partial(_write_document, head=head, items=iter(()), failures=failures, pretty=pretty)
-                yield self._write(run, _JSON, "failures.json", write)
+                yield self._write(run, _JSON, FAILURES, write)
 
     def _write(
         self,
@@ -188,6 +191,8 @@ class FileBuilder:
             key=row.media_key if row else None,
             item_id=row.id if row else 0,
         )
+        if ext == FAILURES:
+            return failures_name(of, kind.suffix.removeprefix(".")), "", None
         if row is None or not self._options.sidecars:
             return build_name(self._options.name, of, kind.name, ext), "", None
         folder, slash, name = row.media_key.rpartition("/")
