@@ -52,6 +52,14 @@ async def test_a_listing_says_what_stat_says(place: Place) -> None:
 
 
 @everywhere
+async def test_what_has_the_name_of_a_file_is_found_by_the_start_of_its_name(place: Place) -> None:
+    beside = {"in/clip.mp4", "in/clip.en.vtt", "in/clip.mp4.SRT"}
+    others = {"in/clip2.srt", "in/clip/x.srt", "clip.srt", "in/Clip.srt"}
+    await place.put_all(dict.fromkeys(beside | others, b"x"))
+    assert set(await look(place, "in/clip.", recursive=False)) == beside
+
+
+@everywhere
 async def test_a_prefix_is_the_start_of_a_key(place: Place) -> None:
     await place.put_all(dict.fromkeys(("a.mp4", "in/b.mp4", "in/deep/c.mp4", "inbox/d.mp4"), b"x"))
     expected = {
