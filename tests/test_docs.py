@@ -249,6 +249,7 @@ def test_the_jobs_of_the_makefile_are_documented() -> None:
         "bench/processors.py extraction --clip {clip}",
         "bench/processors.py command",
         "bench/formats.py --segments 2000 --rounds 1",
+        "bench/search.py 5 4",
     ],
 )
 def test_every_benchmark_runs(command: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.api.asking import Api
 from tests.api.compat.test_search import town
 from vvwatch.api.compat import search as routes
 from vvwatch.store.admin import deletions
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import search_documents
 from vvwatch.store.schema import media, run_items, segment_results
@@ -155,3 +156,15 @@ async def test_media_without_a_title_of_their_own_are_found_by_it(searched: Api,
     title = await database.read(lambda tx: tx.all(media.select().where(media.c.id == "vid_b"))[0].title)
     found = await find(searched, title)
     assert {each["video_id"] for each in found["data"]} == {"vid_b"}
+
+
+async def test_a_body_without_a_scope_searches_the_playground(searched: Api, database: Database) -> None:
+    """As n8n's default sends it; MCP's has a level and ids."""
+    body = {"query": "red", "result_level": "segment", "limit": 10}
+    answer = await searched.post("/workflow/search", body)
+    assert (answer["data"], answer["scope"]["index_id"]) == ([], catalog.PLAYGROUND_ID)
+    scope = {"video_ids": ["vid_a"], "prompt_run_ids": ["run_1", "run_2"], "index_id": "idx_1"}
+    answer = await searched.post("/workflow/search", {**body, **scope})
+    assert {each["run_id"] for each in answer["data"]} == {"run_1", "run_2"}
+    body = {"query": "red", "top_k": 1, "run_ids": ["run_2"]}
+    assert [each["run_id"] for each in await searched.post("/indexes/idx_1/search", body)] == ["run_2"]
