@@ -76,6 +76,8 @@ async def test_a_query_sees_the_results_of_its_index(searched: Api, database: Da
     assert answer["results"][0] == {"title": "vid_a.mp4", "n": 0, "subject": "a red car"}
     assert (answer["row_count"], answer["truncated"]) == (5, False)
     assert (await ask(searched, query, limit=2))["truncated"]
+    names = await ask(searched, "SELECT run_id, prompt_name, status FROM runs ORDER BY 1")
+    assert names["rows"] == [["run_1", "x", "completed"], ["run_2", "x", "completed"]]
     await database.write(deletions.delete_video, "vid_a")
     assert (await ask(searched, query))["row_count"] == 2
     assert (await ask(searched, "SELECT count(*) FROM video_results", index_id="idx_2"))["rows"] == [[1]]

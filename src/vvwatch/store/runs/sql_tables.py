@@ -60,7 +60,7 @@ def read_tables(tx: Tx, index_id: str) -> dict[str, dict[str, Any]]:
     """Return the tables with their rows. Raises NotFound, and InvalidInput for an index that is too large."""
     columns, fields = read_catalog(tx, index_id), _read_fields(tx, index_id)
     rows = {
-        "runs": [tuple(row) for row in tx.all(_select_runs(index_id))],
+        "runs": _read_runs(tx, index_id),
         "videos": [tuple(row) for row in tx.all(_select_videos(index_id))],
         "segments": _read_segments(tx, index_id, fields.segments),
         "video_results": _read_results(tx, index_id, fields.video_results),
@@ -97,11 +97,13 @@ def _of_index(chosen: sa.Select[Any], index_id: str) -> sa.Select[Any]:
     return chosen.where(prompt_runs.c.index_id == index_id).order_by(prompt_runs.c.id.desc()).limit(1_000)
 
 
-def _select_runs(index_id: str) -> sa.Select[Any]:
+def _read_runs(tx: Tx, index_id: str) -> list[tuple[Any, ...]]:
     table = prompt_runs.c
-    name = sa.literal("").label("prompt_name")
-    chosen = sa.select(table.id, table.prompt_id, name, table.status, table.created_at, table.completed_at)
-    return _of_index(chosen, index_id)
+    chosen = sa.select(
+        table.id, table.prompt_id, table.prompt, table.status, table.created_at, table.completed_at
+    )
+    rows = tx.all(_of_index(chosen, index_id))
+    return [(row.id, row.prompt_id, (row.prompt or {}).get("name"), *tuple(row)[3:]) for row in rows]
 
 
 def _select_videos(index_id: str) -> sa.Select[Any]:
