@@ -18,12 +18,15 @@ from vvwatch.core.media import ProcessingResult
 from vvwatch.core.processors import Transcription
 from vvwatch.core.runs import ItemStatus
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
+from vvwatch.core.words import parse_query
 from vvwatch.errors import MediaUnreadable, ProcessorUnavailable, StorageUnavailable, VvwatchError
 from vvwatch.ports import Job, Kind, Storage
 from vvwatch.ports.processing import Item, Prompt
-from vvwatch.store.db.database import Database
+from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import result_queries, run_queries, segment_retries
 from vvwatch.store.runs import runs as store_runs
+from vvwatch.store.runs.lexical_queries import find_ranked
+from vvwatch.store.runs.search_queries import SearchScope
 from vvwatch.store.runs.transcripts import load_said, load_transcript
 from vvwatch.store.schema import media, run_items
 from vvwatch.telemetry import Telemetry
@@ -110,6 +113,15 @@ class Desk:
         row = await self.database.read(load_transcript, int(job.ref))
         assert row is not None
         return row.error
+
+    async def search(self, text: str) -> list[int]:
+        """The segments that are found by a word."""
+
+        def find(tx: Tx) -> list[int]:
+            ranked = find_ranked(tx, parse_query(text), SearchScope(), "segment", slice(0, 50))
+            return [hit.segment.ordinal for hit in ranked.hits if hit.segment is not None]
+
+        return await self.database.read(find)
 
     async def tally(self) -> tuple[int, int]:
         view = await self.database.read(run_queries.get_view, self.run_id)
@@ -204,6 +216,7 @@ async def test_a_retry_looks_again_where_there_was_none(desk: Desk) -> None:
     jobs_of(desk.database).take(Kind.EXPORT)
     await desk.handling(source).retry(retry)
     assert (await desk.tally(), source.asked) == ((1, 0), 2)
+    assert await desk.search("one") == [0], "the segment that did not fail is found by what is said in it"
 
 
 async def test_a_failed_item_counts_once_it_is_retried(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import model_or_none
 from vvwatch.store.delivery import exports
 from vvwatch.store.models.runs import SegmentRetry
-from vvwatch.store.runs import runs, search_documents, segment_retries, transcripts
+from vvwatch.store.runs import runs, segment_retries, transcripts
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.store.schema import media, observations, run_items
 from vvwatch.store.schema import segment_retries as table
@@ -81,9 +81,7 @@ def finish(tx: Tx, job: Job, work: RetryWork, found: Transcript | None) -> Retry
     if found is None or run.results != Results.KEPT or not _is_better(tx, item.id, found):
         return RetryEnd(row.id, run.id, None)
     before = transcripts.count_transcription(tx, item.id)
-    search_documents.unindex_items(tx, [item.id])
-    transcripts.store_transcript(tx, item.id, found)
-    search_documents.index_item(tx, item.id)
+    transcripts.replace_transcript(tx, item.id, found)
     after = transcripts.count_transcription(tx, item.id)
     transcripts.recount_transcription(tx, run.id, item.media_id, before, after)
     export_id = exports.request_automatic(tx, runs.get(tx, run.id), again=True)

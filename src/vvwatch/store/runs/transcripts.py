@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.processors import Transcription
+from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import TRANSCRIBED, UNTRANSCRIBED, count_in_tally
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word, describe_said
 from vvwatch.store.db.database import Tx, upsert
@@ -21,7 +22,9 @@ from vvwatch.store.models.runs import Run, StoredTranscript
 from vvwatch.store.runs import search_documents
 from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.journal import Owner, require_owner
-from vvwatch.store.schema import media, prompt_runs, transcripts
+from vvwatch.store.schema import media, prompt_runs, run_items, transcripts
+
+_SEARCHABLE: Final = ItemStatus.COMPLETED, ItemStatus.PARTIAL
 
 
 @by_locks
@@ -29,11 +32,22 @@ def keep_transcript(tx: Tx, owner: Owner, found: Transcript | None, error: str |
     """Store the transcript that the owner of an item found, or why there is none. Raises Superseded."""
     require_owner(tx, owner)
     before = count_transcription(tx, owner.item_id)
-    store_transcript(tx, owner.item_id, found, error)
+    replace_transcript(tx, owner.item_id, found, error)
     if owner.generation:  # the item has ended, and was counted then
         recount_transcription(
             tx, owner.run_id, owner.media_id, before, count_transcription(tx, owner.item_id)
         )
+
+
+def replace_transcript(tx: Tx, item_id: int, found: Transcript | None, error: str | None = None) -> None:
+    """Store the transcript as `store_transcript`; if the item can be searched, by the new one."""
+    status = tx.execute(sa.select(run_items.c.status).where(run_items.c.id == item_id)).scalar()
+    is_searchable = status in _SEARCHABLE
+    if is_searchable:
+        search_documents.unindex_items(tx, [item_id])
+    store_transcript(tx, item_id, found, error)
+    if is_searchable:
+        search_documents.index_item(tx, item_id)
 
 
 def count_transcription(tx: Tx, item_id: int) -> dict[str, int]:
