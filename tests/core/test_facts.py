@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_json_is_kept_as_it_is_but_for_control_characters_and_endless_texts() ->
         (b"", "not JSON"),
         (b"[1]", "no object"),
         (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": [1e999]}', "1e999 is no number"),
+        (b'{"a": -1e999}', "-1e999 is no number"),
         (b"\xff\xfe\x00", "not JSON"),
         (b'{"a":' * 100_000, "not JSON"),
         (b'{"a":' * 12 + b"1" + b"}" * 12, "deeper than 10"),
@@ -104,3 +107,11 @@ def test_what_exiftool_writes_is_read(tmp_path: Path) -> None:
 def test_metadata_is_cleaned_and_bounded() -> None:
     assert clean_texts({"b\x00": "x\x07y", "a": "z"}) == {"a": "z", "b": "xy"}
     assert len(clean_texts({f"{n:04}": "" for n in range(1_000)})) == 100
+
+
+def test_a_text_of_many_lines_takes_linear_time() -> None:
+    started = time.process_time()
+    found = read_sidecar("a.xmp", XMP.replace("video/mxf", "x" + "\n" * 800_000 + "x").encode())
+    assert time.process_time() - started < 2
+    assert found["xmpDM:scene"] == "12A"
+    assert found["dc:format"].startswith("x\n")

@@ -25,6 +25,7 @@ from vvwatch.core.ranges import ByteRange, NoSuchRange, parse_range
         ("lines=0-1", None),
         ("bytes=a-b", None),
         ("bytes=" + "9" * 500 + "-", None),
+        ("bytes=" + " " * 65_000 + "x", None),
     ],
 )
 def test_a_range_of_ten_bytes(header: str | None, expected: ByteRange | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pysubs2
 import pytest
 import webvtt
@@ -176,3 +178,26 @@ def test_other_readers_read_the_same(lines: list[str]) -> None:
     assert read(srt) == read(vtt) == plain
     assert [(a, b, " ".join(t.split())) for a, b, t in theirs] == plain
     assert [(a, b, " ".join(t.split())) for a, b, t in others] == plain
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        " " * 8_000 + ">",
+        "00:00:04,000 -->" + " " * 8_000 + ">",
+        "00 : 00 : 04" + " " * 8_000 + ">",
+        "<br" + " " * 30_000,
+        "&#" + "9" * 5_000 + ";",
+    ],
+)
+def test_no_line_holds_the_reader_up(line: str) -> None:
+    started = time.process_time()
+    found = read(f"1\n00:00:01,000 --> 00:00:02,000\none\n{line}\n")
+    assert time.process_time() - started < 1
+    assert [(start, end, text[:3]) for start, end, text in found] == [(1, 2, "one")]
+
+
+def test_words_that_no_cue_can_say_are_not_read() -> None:
+    cue = "00:01.000 --> 00:03.000\n" + "<00:01.500>a" * 100_000
+    (found,) = read_sidecar(NAME, f"WEBVTT\n\n{cue}".encode(), 60.0).cues
+    assert 0 < len(found.words) < 2_000

@@ -14,6 +14,9 @@ from vvwatch.core.transcripts import Cue, Word
 
 MOST_CUES: Final = 100_000
 MOST_CHARACTERS: Final = 8_000_000
+LONGEST_MARKUP: Final = 20_000
+"""So many characters of a cue are read with their markup."""
+
 _LONGEST_TEXT: Final = 2_000
 _LONGEST_WORD: Final = 200
 _LONGEST_LANGUAGE: Final = 35
@@ -37,7 +40,8 @@ class TooManyCues(ValueError):
 _BRACES: Final = re.compile(r"\{[^{}]*\}")
 _BRACED_OVERRIDES: Final = re.compile(r"\{\\[^{}]*\}")
 _ANY_TAG: Final = re.compile(r"<[^<>]*>")
-_LINE_TAG: Final = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
+_LINE_TAG: Final = re.compile(r"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)
+_NO_CHARACTER: Final = re.compile(r"&#\d{20,};?")
 _KNOWN_TAG: Final = re.compile(r"</?\s*(?:i|b|u|s|c|v|font|lang|ruby|rt|span)\b[^<>]*>", re.IGNORECASE)
 _NO_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]+")
 _SPACES: Final = re.compile(r"[^\S\n]+")
@@ -49,6 +53,7 @@ def to_plain_text(text: str, markup: Markup = Markup.NONE) -> str:
 
     A character that is escaped stays: `&lt;b&gt;` is `<b>` in the result.
     """
+    text = text[:LONGEST_MARKUP]
     if markup is Markup.ASS:
         text = _BRACES.sub("", text).replace(r"\N", "\n").replace(r"\n", "\n").replace(r"\h", " ")
     elif markup is Markup.SUBRIP:
@@ -56,7 +61,7 @@ def to_plain_text(text: str, markup: Markup = Markup.NONE) -> str:
     elif markup is Markup.WEBVTT:
         text = _ANY_TAG.sub("", _LINE_TAG.sub("\n", text))
     if markup in {Markup.SUBRIP, Markup.WEBVTT}:
-        text = html.unescape(text)
+        text = html.unescape(_NO_CHARACTER.sub("\ufffd", text))
     text = _NO_TEXT.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
     lines = (line.strip() for line in _SPACES.sub(" ", text).split("\n"))
     return "\n".join(filter(None, lines))[:_LONGEST_TEXT].strip()

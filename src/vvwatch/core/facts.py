@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
 from vvwatch.core.objects import base_name
@@ -86,7 +87,7 @@ def _clean(value: Any) -> Any:
 
 def _read_json(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data, parse_constant=_refuse_constant)
+        found = json.loads(data, parse_constant=_refuse_constant, parse_float=_read_float)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"it is not JSON: {error}") from None
     if not isinstance(found, dict):
@@ -94,13 +95,20 @@ def _read_json(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _read_float(text: str) -> float:
+    """Return the number. Raises ValueError for one that is infinite here, such as 1e999: no document could hold it."""
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text[:20])
 
 
 def _read_xmp(data: bytes) -> dict[str, Any]:
     reader = _XmpReader()
     parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True  # else each line is a call
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end

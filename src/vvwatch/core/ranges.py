@@ -8,7 +8,7 @@ from typing import Final
 
 from vvwatch.errors import InvalidInput
 
-_ONE: Final = re.compile(r"bytes=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
+_ONE: Final = re.compile(r"bytes=\s*+([0-9]{0,18})\s*+-\s*+([0-9]{0,18})\s*+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from vvwatch.core.cues import Markup, repair_cues, to_language, to_plain_text
+from vvwatch.core.cues import LONGEST_MARKUP, Markup, repair_cues, to_language, to_plain_text
 from vvwatch.core.objects import MEDIA_TYPES, base_name
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 
@@ -22,8 +22,9 @@ MOST_BYTES: Final = 8 << 20
 _MARKS: Final = frozenset({"cc", "sdh", "hi", "default"})
 _FORCED: Final = "forced"
 
-_TIME: Final = r"(-?)\s*(?:(\d{1,4})\s*:\s*)?(\d{1,4})\s*:\s*(\d{1,2})(?:\s*[.,:]\s*(\d{1,9}))?"
-_TIMING: Final = re.compile(rf"\s*{_TIME}\s*-{{1,2}}>\s*{_TIME}(?=\s|$)")
+# Possessive: what may be space gives none back, so that a line of spaces takes linear time.
+_TIME: Final = r"(-?)\s*+(?:(\d{1,4})\s*+:\s*+)?(\d{1,4})\s*+:\s*+(\d{1,2})(?:\s*+[.,:]\s*+(\d{1,9}))?"
+_TIMING: Final = re.compile(rf"\s*+{_TIME}\s*+-{{1,2}}>\s*+{_TIME}(?=\s|$)")
 _STAMP: Final = re.compile(r"<((?:\d{1,4}:)?\d{1,2}:\d{2}\.\d{1,9})>")
 _STAMP_TIME: Final = re.compile(_TIME)
 _NUMBER: Final = re.compile(r"\s*\d{1,9}\s*")
@@ -146,7 +147,7 @@ def _parse_timed(lines: Sequence[str], markup: Markup) -> Iterator[Cue]:
             text = text[: text.index("")] if "" in text else text
         elif has_numbers and following < len(lines) and text and _NUMBER.fullmatch(text[-1]):
             text = text[:-1]
-        said = "\n".join(text)
+        said = "\n".join(text)[:LONGEST_MARKUP]
         words = _read_words(said, start, end) if markup is Markup.WEBVTT and "<" in said else ()
         yield Cue(start, end, to_plain_text(said, markup), tuple(words))
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
+
 from vvwatch.core import facts
 from vvwatch.core.path_templates import PathTemplate
 from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, StorageUnavailable
@@ -59,7 +61,8 @@ async def _read_sidecars(gathered: GatheredFacts, database: Database, storage: S
             continue
         try:
             data = await _read_small(storage, name)
-            gathered.found["sidecar"] = {"key": name, "fields": facts.read_sidecar(name, data)}
+            fields = await anyio.to_thread.run_sync(facts.read_sidecar, name, data)
+            gathered.found["sidecar"] = {"key": name, "fields": fields}
         except ObjectNotFound:
             continue
         except StorageUnavailable:
