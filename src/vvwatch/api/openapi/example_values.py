@@ -65,6 +65,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "ProcessorBudget.most": 50.0,
     "ProcessorBudget.option": "per_day_usd",
     "ProcessorBudget.table": "[processors.gpt.budget]",
+    "SqlColumn.type": "TEXT",
     "AuditEntry.action": "index.changed",
     "AuditEntry.actor": example_id("key"),
     "AuditEntry.actor_name": "ci",

@@ -22,6 +22,8 @@ _GUESSED: Final = frozenset({"object", "integer", "number", "boolean"})
 
 _CONNECTOR: Final = {"name": "rushes", "scopes": ["import", "export"], "import_mode": "all"}
 
+_OPTIONS: Final = {"formats": ["json", "csv"], "name": "{index}/{date}/{stem}.{ext}", "latest": True}
+
 WHOLE: Final[Mapping[str, Any]] = {
     "ApiKeyBody": {"name": "n8n", "scopes": ["read"], "expires_in_days": 90},
     "AttachmentsBody": {
@@ -40,8 +42,9 @@ WHOLE: Final[Mapping[str, Any]] = {
     "ExportAutomationBody": {
         "destination_connector_id": example_id("conn"),
         "destination_subpath": "results",
-        "options": {"formats": ["json", "csv"], "name": "{index}/{date}/{stem}.{ext}", "latest": True},
+        "options": _OPTIONS,
     },
+    "ExportOptionsBody": _OPTIONS,
     "FilterBody": {
         "conditions": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
         "page_size": 50,
