@@ -201,3 +201,9 @@ def test_words_that_no_cue_can_say_are_not_read() -> None:
     cue = "00:01.000 --> 00:03.000\n" + "<00:01.500>a" * 100_000
     (found,) = read_sidecar(NAME, f"WEBVTT\n\n{cue}".encode(), 60.0).cues
     assert 0 < len(found.words) < 2_000
+
+
+def test_cues_that_all_begin_together_keep_few_words() -> None:
+    cue = "00:01.000 --> 00:03.000\n<00:01.500>a\n\n"
+    (found,) = read_sidecar(NAME, f"WEBVTT\n\n{cue * 9_000}".encode(), 60.0).cues
+    assert 1_000 < len(found.words) < 3_000

@@ -120,7 +120,8 @@ def _merge(one: Cue, other: Cue) -> Cue:
     if other.text in one.text.split("\n"):
         return replace(one, end_time=max(one.end_time, other.end_time))
     text = f"{one.text}\n{other.text}"[:_LONGEST_TEXT]
-    return Cue(one.start_time, max(one.end_time, other.end_time), text, one.words + other.words)
+    words = one.words if len(one.words) > _LONGEST_TEXT else one.words + other.words
+    return Cue(one.start_time, max(one.end_time, other.end_time), text, words)
 
 
 def _keep_words(cue: Cue) -> Iterable[Word]:

@@ -25,7 +25,7 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.formats.registry import FORMATS
 from vvwatch.ports import Job, Kind, WriteResult
 from vvwatch.store.db.database import Database
-from vvwatch.store.schema import connectors, outputs, prompt_runs
+from vvwatch.store.schema import connectors, media, outputs, prompt_runs
 from vvwatch.workflow.pipeline.artifact_schema import json_schema
 from vvwatch.workflow.pipeline.exports import Exports
 
@@ -314,6 +314,17 @@ async def test_sidecars_stand_beside_their_source(
     again = await done(api, exporting, await request(api, story, options))
     assert {each["name"] for each in again["files"]}.isdisjoint({table, lines})
     assert again["status"] == "completed"
+
+
+async def test_a_sidecar_leaves_the_name_of_the_pointer_free(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage
+) -> None:
+    await database.write(lambda tx: tx.execute(sa.update(media).values(key="out/latest.mp4")))
+    options = {"files": "item", "sidecars": True, "latest": True}
+    export = await done(api, exporting, job := await request(api, story, options))
+    assert export["status"] == "completed"
+    assert json.loads(below(storage)["out/latest.json"])["export_id"] == job.ref
+    assert "out/latest.json" not in [each["name"] for each in export["files"]]
 
 
 async def test_a_source_that_takes_no_exports_gets_no_sidecar(

@@ -166,6 +166,15 @@ async def test_our_own_captions_are_no_source(desk: Desk) -> None:
     assert "no captions beside it" in str(await desk.said())
 
 
+async def test_our_own_captions_are_no_source_where_people_had_theirs_before(desk: Desk) -> None:
+    job = await desk.start()
+    uri = desk.storage.uri(desk.put(".srt"))
+    await desk.look()
+    await desk.database.write(lambda tx: tx.insert(outputs, uri=uri, export_id="exp_1", created_at=0.0))
+    await desk.process(job)
+    assert "no captions beside it" in str(await desk.said())
+
+
 async def test_captions_that_come_later_replace_what_was_there_and_are_exported_once(desk: Desk) -> None:
     desk.sources = []
     await desk.process(await desk.start())

@@ -128,13 +128,14 @@ class Publisher:
         row = work.export
         parts = check_subpath(row.destination_base_path), check_subpath(row.destination_subpath)
         self._root = "".join(f"{part}/" for part in parts if part)
+        self._pointer = f"{self._root}latest.json"
 
     async def publish(
         self, storage: Storage, options: ExportOptions, files: Iterator[BuiltFile | LeftOut]
     ) -> Published:
         """Publish all. `files` blocks. Raises ObjectExists where something of others has a name of the export."""
         mine = f"{self._root}{self._export.id}/"
-        manifest, success, latest = f"{mine}manifest.json", f"{mine}_SUCCESS", f"{self._root}latest.json"
+        manifest, success, latest = f"{mine}manifest.json", f"{mine}_SUCCESS", self._pointer
         uris = [storage.uri(key) for key in (manifest, success, *([latest] if options.latest else []))]
         await self._database.write(ledger.claim_outputs, uris, self._export.id)
         published = await self._adopt(storage, manifest) or await self._publish_files(
@@ -202,7 +203,7 @@ class Publisher:
 
     async def _place_sidecar(self, storage: Storage, found: BuiltFile) -> str:
         """Write the file beside its source; return its key, which is the spare one if another file has the name."""
-        if await self._is_free(storage, found.name):
+        if found.name != self._pointer and await self._is_free(storage, found.name):
             try:
                 await self._claim(storage, found.name)
                 await storage.write(found.name, found.path, content_type=found.content_type)

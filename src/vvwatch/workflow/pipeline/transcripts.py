@@ -81,7 +81,7 @@ class SidecarCaptions:
     async def find(self, item: Item, storage: Storage) -> Transcript | str:
         """Return what the best sidecar says that can be read."""
         names = await self.database.read(sidecars.list_sidecars, item.connector_id, item.key)
-        names = names or await self._look_for_names(item.key, storage)
+        names = await self._leave_out_own(names, storage) or await self._look_for_names(item.key, storage)
         reasons = []
         for name in names[:_MOST_SIDECARS]:
             try:
@@ -112,10 +112,13 @@ class SidecarCaptions:
         else:
             usual = [f"{start}.{suffix}" for start in (stem, key) for suffix in SUFFIXES]
             found = [name for name in usual if await _is_there(storage, name)]
-        uris = {storage.uri(name): name for name in found}
-        own = await self.database.read(ledger.find_own_outputs, list(uris)) if uris else ()
-        matched = (match_name(key, name) for uri, name in uris.items() if uri not in own)
-        return sorted(filter(None, matched))
+        matched = sorted(filter(None, (match_name(key, name) for name in found)))
+        return await self._leave_out_own(matched, storage)
+
+    async def _leave_out_own(self, names: list[SidecarName], storage: Storage) -> list[SidecarName]:
+        """Return the names that are no outputs of ours, also if people had captions there before."""
+        own = await self.database.read(ledger.find_own_outputs, [storage.uri(each.key) for each in names])
+        return [each for each in names if storage.uri(each.key) not in own]
 
 
 async def _is_there(storage: Storage, key: str) -> bool:
