@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+_SIDECAR_REASON: Final = re.compile(
+    r"sidecar: .*?(?=; (?:endpoint: |speech: |nothing transcribes )|\Z)", re.DOTALL
+)
 
 
 class TranscriptSource(StrEnum):
@@ -53,6 +58,11 @@ class Transcript:
     origin: str
     language: str | None
     cues: tuple[Cue, ...]
+
+
+def replace_sidecar_reason(error: str, reason: str) -> str:
+    """Return why there is no transcript, with another reason for the captions beside the media."""
+    return _SIDECAR_REASON.sub(lambda _: f"sidecar: {reason}", error, count=1)
 
 
 def cues_within(cues: Iterable[Cue], start_time: float, end_time: float) -> tuple[Cue, ...]:

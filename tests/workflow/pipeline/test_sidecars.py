@@ -201,6 +201,21 @@ async def test_captions_that_come_later_replace_what_was_there_and_are_exported_
     assert "change.skipped" not in names
 
 
+async def test_captions_that_come_later_and_cannot_be_read_say_why(desk: Desk) -> None:
+    await desk.process(await desk.start())
+    before = str(await desk.said())
+    await desk.database.write(begin_exports)
+    for ending, data, reason in [
+        (".vtt", b"WEBVTT\n", f"{desk.video}.vtt holds no captions"),
+        (".srt", b"; speech: x", f"{desk.video}.vtt holds no captions; {desk.video}.srt holds no captions"),
+    ]:
+        desk.put(ending, data)
+        await desk.look()
+        assert await desk.retry() == 1
+        assert await desk.said() == before.replace("no captions beside it", reason)
+    assert await desk.exported() == 1
+
+
 async def test_the_captions_in_the_file_are_better(desk: Desk) -> None:
     desk.sources = [Speech(TranscriptSource.EMBEDDED, "embedded")]
     await desk.process(await desk.start())

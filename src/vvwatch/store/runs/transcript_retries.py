@@ -59,9 +59,10 @@ def request(tx: Tx, item_id: int, at: float) -> None:
         tx.enqueue(Kind.SEGMENT_RETRY, retry_id, 0, at)
 
 
-def finish(tx: Tx, job: Job, work: RetryWork, found: Transcript | None) -> RetryEnd | None:
+def finish(tx: Tx, job: Job, work: RetryWork, found: Transcript | str) -> RetryEnd | None:
     """Replace the transcript if `found` is another and no worse, and export the results again for an automation.
 
+    A text says why there is none: it replaces the reason that was there.
     Looks once more if captions came meanwhile. None for a stale job, or if an export comes first.
     """
     row = model_or_none(SegmentRetry, tx.current(job))
@@ -78,7 +79,9 @@ def finish(tx: Tx, job: Job, work: RetryWork, found: Transcript | None) -> Retry
         return None
     segment_retries.end_retry(tx, job, RetryStatus.COMPLETED, error_message=None)
     item = work.work.item
-    if found is None or run.results != Results.KEPT or not _is_better(tx, item.id, found):
+    if isinstance(found, str) and run.results == Results.KEPT:
+        transcripts.note_sidecar_reason(tx, item.id, found)
+    if isinstance(found, str) or run.results != Results.KEPT or not _is_better(tx, item.id, found):
         return RetryEnd(row.id, run.id, None)
     before = transcripts.count_transcription(tx, item.id)
     transcripts.replace_transcript(tx, item.id, found)

@@ -14,7 +14,14 @@ import sqlalchemy as sa
 from vvwatch.core.processors import Transcription
 from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import TRANSCRIBED, UNTRANSCRIBED, count_in_tally
-from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word, describe_said
+from vvwatch.core.transcripts import (
+    Cue,
+    Transcript,
+    TranscriptSource,
+    Word,
+    describe_said,
+    replace_sidecar_reason,
+)
 from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.typed import model_of, models_of
@@ -86,6 +93,14 @@ def store_transcript(tx: Tx, item_id: int, found: Transcript | None, error: str 
     statement = upsert(tx.conn.dialect.name, transcripts).values(run_item_id=item_id, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=[transcripts.c.run_item_id], set_=values))
     search_documents.index_item(tx, item_id)
+
+
+def note_sidecar_reason(tx: Tx, item_id: int, reason: str) -> None:
+    """Store why the captions beside the media give no transcript, if the item has none."""
+    row = load_transcript(tx, item_id)
+    if row is not None and row.error is not None:
+        values = {"error": replace_sidecar_reason(row.error, reason), "updated_at": tx.now}
+        tx.execute(sa.update(transcripts).where(transcripts.c.run_item_id == item_id).values(**values))
 
 
 def load_transcripts(tx: Tx, item_ids: Sequence[int]) -> dict[int, StoredTranscript]:

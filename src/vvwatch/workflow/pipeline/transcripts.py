@@ -152,13 +152,13 @@ class Transcriber:
         await write_until_committed(self._database, clock, transcripts.keep_transcript, owner, found, error)
         return found
 
-    async def find_sidecar(self, item: Item, storage: Storage) -> Transcript | None:
-        """Return what the captions beside the media say now; None if there are none. Raises as `Source.find`."""
+    async def find_sidecar(self, item: Item, storage: Storage) -> Transcript | str:
+        """Return what the captions beside the media say now, or why there is none. Raises as `Source.find`."""
         for source in self._sources:
             if source.name is TranscriptSource.SIDECAR:
                 said = await source.find(item, storage)
-                return said if isinstance(said, Transcript) else None
-        return None
+                return said if isinstance(said, Transcript) else said[:_LONGEST_REASON]
+        return "nobody looks for captions"
 
     async def _find(self, item: Item, storage: Storage) -> tuple[Transcript | None, str | None]:
         """Return the transcript of the first source that has one, or the reasons of all."""
