@@ -13,12 +13,14 @@ from vvwatch.core import cues
 from vvwatch.core.cues import Markup, TooManyCues, repair_cues, to_language, to_plain_text
 from vvwatch.core.transcripts import (
     Cue,
+    CueFinder,
     Transcript,
     TranscriptSource,
     Word,
     cues_within,
     describe_said,
 )
+from vvwatch.store.runs.transcripts import Said
 
 TIMES = st.floats(-10, 40) | st.just(math.inf)
 CUES = st.lists(
@@ -134,6 +136,30 @@ def test_each_cue_is_said_in_one_segment(given_cues: list[Cue], cuts: list[float
     bounds = [0.0, *sorted(cuts), math.inf]
     parts = [cues_within(found, start, end) for start, end in pairwise(bounds)]
     assert [cue for part in parts for cue in part] == list(found)
+
+
+@given(CUES, st.lists(st.tuples(st.floats(0, 40), st.floats(0, 40)), max_size=5))
+def test_a_finder_finds_what_is_within(given_cues: list[Cue], spans: list[tuple[float, float]]) -> None:
+    finder = CueFinder(given_cues)
+    for start, end in [*spans, (0, math.inf), (3, 3)]:
+        assert finder.find(start, end) == cues_within(given_cues, start, end)
+
+
+def test_an_export_looks_at_each_cue_once_however_many_segments_it_has() -> None:
+    looks: list[object] = []
+
+    class Watched(Cue):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> object:
+            looks.append(name)
+            return super().__getattribute__(name)
+
+    cues = tuple(Watched(number, number + 1, str(number)) for number in range(300))
+    said = Said(Transcript(TranscriptSource.SIDECAR, "a.srt", None, cues))
+    texts = [(said.between(number, number + 1) or {}).get("text") for number in range(300)]
+    assert texts == [str(number) for number in range(300)]
+    assert len(looks) < 300 * 10
 
 
 def test_a_segment_says_its_text_and_words() -> None:

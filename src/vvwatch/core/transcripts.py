@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -73,9 +73,28 @@ def cues_within(cues: Iterable[Cue], start_time: float, end_time: float) -> tupl
     return tuple(cue for cue in cues if start_time <= (cue.start_time + cue.end_time) / 2 < end_time)
 
 
+class CueFinder:
+    """Finds what `cues_within` does, for many segments of the same media: it looks at no other cues."""
+
+    def __init__(self, cues: Sequence[Cue]) -> None:
+        self._cues = cues
+        ordered = sorted(((cue.start_time + cue.end_time) / 2, number) for number, cue in enumerate(cues))
+        self._middles = [middle for middle, _ in ordered]
+        self._numbers = [number for _, number in ordered]
+
+    def find(self, start_time: float, end_time: float) -> tuple[Cue, ...]:
+        """Return the cues of the segment [start_time, end_time), in their order."""
+        first, last = bisect_left(self._middles, start_time), bisect_left(self._middles, end_time)
+        return tuple(self._cues[number] for number in sorted(self._numbers[first:last]))
+
+
 def describe_said(found: Transcript, start_time: float, end_time: float) -> dict[str, Any]:
     """Return what a segment says, as results and exports show it."""
-    cues = cues_within(found.cues, start_time, end_time)
+    return describe_cues(found, cues_within(found.cues, start_time, end_time))
+
+
+def describe_cues(found: Transcript, cues: Sequence[Cue]) -> dict[str, Any]:
+    """Return what these cues say, as results and exports show it."""
     words = [word for cue in cues for word in cue.words]
     return {
         "text": "\n".join(cue.text for cue in cues),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,10 +17,11 @@ from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import TRANSCRIBED, UNTRANSCRIBED, count_in_tally
 from vvwatch.core.transcripts import (
     Cue,
+    CueFinder,
     Transcript,
     TranscriptSource,
     Word,
-    describe_said,
+    describe_cues,
     replace_sidecar_reason,
 )
 from vvwatch.store.db.database import Tx, upsert
@@ -114,7 +116,7 @@ def load_transcript(tx: Tx, item_id: int) -> StoredTranscript | None:
     return load_transcripts(tx, [item_id]).get(item_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Said:
     """What is said in an item: the transcript, or the reason for none. Neither: nobody looked for one."""
 
@@ -123,7 +125,14 @@ class Said:
 
     def between(self, start_time: float, end_time: float) -> dict[str, Any] | None:
         """Return what a segment says; None without a transcript."""
-        return None if self.transcript is None else describe_said(self.transcript, start_time, end_time)
+        if self.transcript is None:
+            return None
+        return describe_cues(self.transcript, self._finder.find(start_time, end_time))
+
+    @cached_property
+    def _finder(self) -> CueFinder:
+        """Made once: an item may have tens of thousands of segments, and as many cues."""
+        return CueFinder(() if self.transcript is None else self.transcript.cues)
 
 
 NOTHING_KNOWN: Final = Said()
