@@ -41,23 +41,25 @@ def cpu_seconds(who: int) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def pictures(seconds: int) -> Iterator[av.VideoFrame]:
+def pictures(seconds: int, size: tuple[int, int]) -> Iterator[av.VideoFrame]:
     each = seconds * RATE // len(PATTERNS)
     numbers = itertools.count()
     for pattern in PATTERNS:
-        for frame in itertools.islice(generate_pattern(pattern, SIZE, RATE), each):
+        for frame in itertools.islice(generate_pattern(pattern, size, RATE), each):
             frame.pts, frame.time_base = next(numbers), Fraction(1, RATE)
             frame.pict_type = PictureType.NONE
             yield frame
 
 
-def make_clip(path: Path, seconds: int = SECONDS) -> Path:
+def make_clip(
+    path: Path, seconds: int = SECONDS, size: tuple[int, int] = SIZE, bit_rate: int = 4_000_000
+) -> Path:
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
-        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", 4_000_000
+        video.width, video.height, video.pix_fmt, video.bit_rate = *size, "yuv420p", bit_rate
         audio: Any = container.add_stream("aac", rate=48_000, layout="stereo")
         tone = itertools.takewhile(lambda frame: (frame.time or 0) < seconds, generate_tone([(7, 9)]))
-        for stream, frames in ((video, pictures(seconds)), (audio, tone)):
+        for stream, frames in ((video, pictures(seconds, size)), (audio, tone)):
             for frame in frames:
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

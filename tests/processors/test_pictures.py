@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -24,10 +25,12 @@ from vvwatch.core.media import Plan, ProcessingResult, RunSettings, Segment
 from vvwatch.core.pictures import MOST_PICTURES, Picture, PictureContents, Storyboard
 from vvwatch.errors import ProcessorCrashed
 from vvwatch.ports.processing import Item
+from vvwatch.processors.media import rendering
 from vvwatch.processors.media.asking import Answer
 from vvwatch.processors.media.candidates import Candidates
 from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 from vvwatch.processors.media.packs import keep_pictures
+from vvwatch.processors.media.rendering import Press, Turn, encode_jpeg, fit_size
 from vvwatch.processors.segmenting import Whole, process_by_segments
 from vvwatch.processors.technical.processor import TechnicalProcessor
 
@@ -282,6 +285,57 @@ def test_candidates_are_bounded_in_number_and_bytes() -> None:
     assert len(many.kept) > MOST_PICTURES / 3
     gaps = {round(b.at - a.at) for a, b in zip(many.kept, many.kept[1:], strict=False)}
     assert gaps == {16}
+
+
+@pytest.mark.parametrize(("seconds", "step"), [(0, 1), (300, 1), (450, 1.5), (600, 2), (86_400, 2)])
+def test_fewer_pictures_are_taken_of_long_media_whatever_their_header_says(
+    seconds: float, step: float
+) -> None:
+    candidates = Candidates(64, 1 << 20)
+    candidates.expect(seconds)
+    candidates.offer(10.0, av.VideoFrame(64, 36, "yuv420p"))
+    assert candidates.due == 10 + step
+
+
+def test_a_picture_is_the_same_whatever_was_encoded_before_it() -> None:
+    press = Press()
+    names = "yuv420p", "yuvj420p", "rgb24", "rgba", "yuv420p10le"
+    for width, name, turn, matrix, curve in itertools.product((64, 40), names, (0, 90), (1, 2, 6), (2, 16)):
+        for _ in range(2):
+            once, again = noisy(width, name, matrix, curve)
+            alone = encode_jpeg(once, Turn(False, turn), None, 32)
+            size = fit_size((again.width, again.height), None, Turn(False, turn), 32)
+            assert press.encode(again, Turn(False, turn), size) == alone
+            assert len(alone) > 100
+
+
+def test_filters_and_encoder_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    build = rendering._build_filters
+
+    def count(frame: av.VideoFrame, turn: Turn, size: tuple[int, int]) -> Any:
+        built.append(size)
+        return build(frame, turn, size)
+
+    monkeypatch.setattr(rendering, "_build_filters", count)
+    candidates = Candidates(64, 1 << 20)
+    for number in range(5):
+        candidates.offer(float(number), noisy(64, "yuv420p", 1, 2)[0])
+    candidates.offer(9.0, noisy(40, "yuv420p", 1, 2)[0])
+    assert len(candidates.kept) == 6
+    assert len(built) == 2
+
+
+def noisy(width: int, name: str, matrix: int, curve: int) -> tuple[av.VideoFrame, av.VideoFrame]:
+    """Two equal frames."""
+    made = av.VideoFrame(width, 36, name), av.VideoFrame(width, 36, name)
+    for plane, other in zip(made[0].planes, made[1].planes, strict=True):
+        data = os.urandom(plane.buffer_size)
+        plane.update(data)
+        other.update(data)
+    for frame in made:
+        frame.colorspace, frame.color_trc = matrix, curve
+    return made
 
 
 def test_a_frame_is_unchanged_by_being_kept() -> None:

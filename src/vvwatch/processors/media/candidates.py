@@ -13,9 +13,11 @@ from av.video.frame import VideoFrame
 from vvwatch.core.pictures import MOST_PICTURES
 from vvwatch.errors import MediaError
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, check_pixels
-from vvwatch.processors.media.rendering import Turn, encode_jpeg, fit_size, read_turn
+from vvwatch.processors.media.rendering import Press, Turn, fit_size, read_turn
 
 _FIRST_STEP_SECONDS: Final = 1.0
+_LONGEST_FIRST_STEP_SECONDS: Final = 2.0
+_ENOUGH_PICTURES: Final = 300
 _AFTER_CUT_SECONDS: Final = 0.4
 """The first pictures of a shot may still be part of a fade."""
 
@@ -35,7 +37,7 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """Takes a picture about every second; when there are too many, the step doubles and all closer ones are dropped.
+    """Takes a picture every second or two; when there are too many, the step doubles and all closer ones are dropped.
 
     `due` is the time from which the next is taken. `turn` returns how a frame is displayed, `aspect` is that of its
     pixels. Nothing here fails an item: a picture that cannot be converted is left out, and a lack of memory ends it.
@@ -50,6 +52,12 @@ class Candidates:
         self._most_bytes = most_bytes
         self._step = _FIRST_STEP_SECONDS
         self._bytes = 0
+        self._press = Press()
+
+    def expect(self, seconds: float) -> None:
+        """Take fewer of media of this stated length, which may be wrong: the step gets at most twice as long."""
+        wanted = max(_FIRST_STEP_SECONDS, seconds / _ENOUGH_PICTURES)
+        self._step = min(_LONGEST_FIRST_STEP_SECONDS, wanted)
 
     def offer(self, at: float, frame: VideoFrame) -> None:
         """Keep `frame`, shown at `at`, as it is now; it is unchanged afterwards."""
@@ -58,7 +66,7 @@ class Candidates:
         try:
             turn = self.turn(frame)
             size = fit_size((frame.width, frame.height), self.aspect, turn, self.width)
-            self._keep(Candidate(at, encode_jpeg(frame, turn, self.aspect, self.width), size))
+            self._keep(Candidate(at, self._press.encode(frame, turn, size), size))
         except MemoryError:
             self.stop()
             self.kept.clear()

@@ -10,7 +10,7 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from vvwatch.processors.media.graphs import forget_colours
+from vvwatch.processors.media.graphs import Chain, forget_colours
 from vvwatch.processors.media.structure import ByteSource
 
 _TAGGED_BYTES: Final = 128 << 10
@@ -97,33 +97,80 @@ def fit_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: 
     return max(1, round(wide * scale)), max(1, round(high * scale))
 
 
+class Press:
+    """Encodes one picture after the other; one like the last goes through the same filters and encoder."""
+
+    def __init__(self) -> None:
+        self._likeness: object = None
+        self._filters: Chain | None = None
+        self._encoder: Any = None
+        self._count = 0
+
+    def encode(self, frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> bytes:
+        """Return `frame` as displayed at `size`, as a JPEG file; equal frames give equal files."""
+        likeness = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            frame.color_range,
+            _look_of(frame),
+            turn,
+            size,
+        )
+        is_like_last, self._likeness = (
+            likeness == self._likeness,
+            None,
+        )  # after a failure, nothing is used again
+        if self._filters is None or not is_like_last:
+            self._filters, self._encoder = _build_filters(frame, turn, size), None
+        forget_colours(frame)
+        frame.pts, frame.time_base = 0, Fraction(1)
+        self._filters.source.push(frame)
+        drawn: Any = self._filters.sink.pull()
+        self._encoder = self._encoder or _open_encoder(drawn)
+        drawn.pts, self._count = self._count, self._count + 1
+        coded = b"".join(bytes(packet) for packet in self._encoder.encode(drawn))
+        if not _is_transparent(frame):  # `overlay` waits for a next picture
+            self._likeness = likeness
+        return coded
+
+
 def encode_jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
     """Return `frame` as displayed, as a JPEG file; equal frames give equal files."""
-    return code_jpeg(_draw(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width)))
+    return Press().encode(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width))
 
 
 def code_jpeg(drawn: VideoFrame) -> bytes:
     """Return a picture of the format yuvj420p as a JPEG file."""
+    drawn.pts = 0
+    return b"".join(bytes(packet) for packet in _open_encoder(drawn).encode(drawn))
+
+
+def _open_encoder(drawn: VideoFrame) -> Any:
+    """Return an encoder of pictures like `drawn`, which gives each when it has it."""
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
     encoder.thread_count = 1
     encoder.qmin = encoder.qmax = _QUALITY
     encoder.options = {"flags": "+bitexact"}
-    drawn.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(drawn), *encoder.encode(None)])
+    return encoder
 
 
-def _draw(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
-    matrix, is_pq = _matrix_option(frame), frame.color_trc == _PQ
-    forget_colours(frame)
-    frame.pts, frame.time_base = 0, Fraction(1)
+def _look_of(frame: VideoFrame) -> tuple[str, bool]:
+    """Return the option for its colour matrix, and whether its brightness is in nits."""
+    return _matrix_option(frame), frame.color_trc == _PQ
+
+
+def _build_filters(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> Chain:
+    """Return filters that draw frames like `frame` as displayed."""
+    matrix, is_pq = _look_of(frame)
     wide, high = size if turn.degrees % 180 == 0 else size[::-1]
     scaled = f"{wide}:{high}:flags=area+accurate_rnd+bitexact"
     graph = Graph()
     graph.threads = 1
     source: Any = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1)
     )
     if _is_transparent(frame):
         end = _link_filters(graph, source, ("scale", scaled), *turn.filters, ("format", "rgba"))
@@ -137,9 +184,7 @@ def _draw(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
         end = _link_filters(graph, source, ("scale", f"{scaled}:{matrix}:{_AS_JPEG}"), *turn.filters)
     sink = _link_filters(graph, end, ("format", "yuvj420p"), ("buffersink", ""))
     graph.configure(auto_buffer=False)
-    source.push(frame)
-    drawn: VideoFrame = sink.pull()
-    return drawn
+    return Chain(graph, source, sink)
 
 
 def _link_filters(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:

@@ -41,6 +41,8 @@ def survey_medium(
         medium.container.format.name != "matroska,webm"
     ):  # whose duration is that of a subtitle if there is no other
         check_seconds(medium.duration_seconds or 0, bounds)
+    if candidates is not None:
+        candidates.expect(medium.duration_seconds or 0)
     tracks = _make_tracks(medium, bounds, candidates)
     reader = Reader(medium, bounds, report)
     for packet in reader:
