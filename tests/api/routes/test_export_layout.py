@@ -316,6 +316,30 @@ async def test_sidecars_stand_beside_their_source(
     assert again["status"] == "completed"
 
 
+async def test_a_name_that_somebody_else_takes_at_the_last_moment_is_not_claimed(
+    api: Api,
+    story: Story,
+    exporting: Exports,
+    database: Database,
+    storage: FakeStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their file may be an input: a claim would hide it for ever."""
+    write = storage.write
+
+    async def interfere(key: str, source: Path, *, content_type: str) -> WriteResult:
+        if key == "a.jsonl":
+            storage.put(key, b"somebody else's")
+        return await write(key, source, content_type=content_type)
+
+    monkeypatch.setattr(storage, "write", interfere)
+    options = {"formats": ["jsonl"], "files": "item", "sidecars": True}
+    export = await done(api, exporting, await request(api, story, options))
+    assert export["status"] == "completed"
+    assert storage._objects["a.jsonl"][1] == b"somebody else's"
+    assert "a.jsonl" not in await claimed(database, storage)
+
+
 async def test_a_sidecar_leaves_the_name_of_the_pointer_free(
     api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage
 ) -> None:

@@ -185,6 +185,11 @@ def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
 
 
+def release_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
+    """Forget claims of the export: something else exists at these addresses, which may be an input."""
+    tx.execute(sa.delete(outputs).where(outputs.c.uri.in_(uris), outputs.c.export_id == export_id))
+
+
 def record_observations(
     tx: Tx, automation_id: str, seen: Sequence[SkippedObject], reported_in: str | None = None
 ) -> list[SkippedObject]:

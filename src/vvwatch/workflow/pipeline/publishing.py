@@ -204,11 +204,13 @@ class Publisher:
     async def _place_sidecar(self, storage: Storage, found: BuiltFile) -> str:
         """Write the file beside its source; return its key, which is the spare one if another file has the name."""
         if found.name != self._pointer and await self._is_free(storage, found.name):
+            is_ours = await self._claim(storage, found.name)
             try:
-                await self._claim(storage, found.name)
                 await storage.write(found.name, found.path, content_type=found.content_type)
-            except ObjectExists:
-                pass  # something else appeared there, or the results changed between two attempts
+            except ObjectExists:  # of somebody else, or of an attempt before the results changed
+                if not is_ours:
+                    uris = [storage.uri(found.name)]
+                    await self._database.write(ledger.release_outputs, uris, self._export.id)
             else:
                 return found.name
         await self._write(storage, found.spare_name, found)
