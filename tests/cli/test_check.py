@@ -94,6 +94,22 @@ formats = ["csv", "parquet"]
     assert "install" in problem
 
 
+def test_a_model_for_searches_that_is_incomplete_is_a_problem(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(f'[search]\nmodel_dir = "{tmp_path}"\n')
+    [problem, _] = run("check", "--config", str(file)).stdout.splitlines()
+    assert f"search.model_dir: {tmp_path} has no tokenizer.json" in problem
+    (tmp_path / "tokenizer.json").touch()
+    assert run("check", "--config", str(file)).exit_code == 0
+    monkeypatch.setattr("vvwatch.extras.find_missing_package", lambda _: "onnxruntime")
+    [problem, _] = run("check", "--config", str(file)).stdout.splitlines()
+    assert "search.model_dir: needs the package onnxruntime" in problem
+    assert "install" in problem
+
+
 def test_what_urls_of_users_may_lead_to_is_told(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "vvwatch.toml"
     file.write_text('[webhooks]\nallow_networks = ["10.20.0.0/16", "127.0.0.1"]\n')

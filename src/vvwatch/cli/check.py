@@ -15,7 +15,12 @@ from vvwatch.cli.output import escape_controls, pluralize, print_json
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config, default_path, load
 from vvwatch.core.processors import TECHNICAL
-from vvwatch.daemon.credentials import check_credentials, check_packages, problem_at
+from vvwatch.daemon.credentials import (
+    check_credentials,
+    check_packages,
+    check_search_model,
+    problem_at,
+)
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processor
@@ -52,7 +57,7 @@ def _load_checked(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]
     except ConfigInvalid as error:
         return None, error.problems
     problems: list[Problem] = []
-    for check_part in (check_packages, check_credentials, _check_processors):
+    for check_part in (check_packages, check_search_model, check_credentials, _check_processors):
         try:
             check_part(loaded)
         except ConfigInvalid as error:

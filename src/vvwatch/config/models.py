@@ -291,6 +291,12 @@ class Automation(Table):
         return parse_duration(self.settle)
 
 
+class Search(Table):
+    """Search by meaning: a sentence model in a folder of the user's; None compares words alone."""
+
+    model_dir: AbsolutePath | None = None
+
+
 class Settings(Table):
     """The whole file."""
 
@@ -310,6 +316,7 @@ class Settings(Table):
     processors: dict[str, ProcessorTable] = Field(default_factory=dict)
     pictures: PictureSettings = PictureSettings()
     transcription: Transcription = Transcription()
+    search: Search = Search()
     imports: Imports = Imports()
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()

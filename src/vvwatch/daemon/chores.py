@@ -22,7 +22,7 @@ from vvwatch.notify import Notifier
 from vvwatch.store.db.database import Traffic
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.upkeep.deletions import DeletionWorker
-from vvwatch.workflow.upkeep.filling import SearchFiller
+from vvwatch.workflow.upkeep.filling import SearchFiller, VectorFiller
 from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruner, requeue_work
 
 _REQUEUE_SECONDS = 60.0
@@ -33,6 +33,7 @@ _ORPHANS_SECONDS = 3600.0
 _PRUNE_SECONDS = 3600.0
 _FILL_SECONDS = 3600.0
 _FIRST_FILL_SECONDS = (1, 10)
+_VECTORS_SECONDS = 60.0
 _FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune together
 
 logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # the calendar reports failures itself
@@ -132,10 +133,18 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     calendar.add("retention", prune, _PRUNE_SECONDS, random.uniform(*_FIRST_PRUNE_SECONDS))  # noqa: S311  # no secret
     calendar.add("deletions", delete, _DELETE_SECONDS, 0)
     calendar.add("search", filler.run, _FILL_SECONDS, random.uniform(*_FIRST_FILL_SECONDS))  # noqa: S311  # no secret
+    _plan_vectors(components, calendar, stopping)
     calendar.add("orphaned uploads", components.uploads.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned exports", components.exports.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned pictures", components.pictures.remove_orphans, _ORPHANS_SECONDS, 0)
     return calendar
+
+
+def _plan_vectors(components: Components, calendar: Calendar, stopping: anyio.Event) -> None:
+    if components.embedder is not None:
+        database, clock, telemetry = components.database, components.clock, components.telemetry
+        filler = VectorFiller(database, clock, telemetry, components.embedder, stopping.is_set)
+        calendar.add("vectors", filler.run, _VECTORS_SECONDS, random.uniform(*_FIRST_FILL_SECONDS))  # noqa: S311  # no secret
 
 
 async def _measure_daemon(components: Components, notifier: Notifier, before: Traffic) -> None:

@@ -9,6 +9,7 @@ from vvwatch.config import CloudConnector, Config
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.formats.registry import FORMATS
 from vvwatch.options.findings import key_lines, nearest_line
+from vvwatch.processors.embedding.embedder import EXTRA, check_model
 from vvwatch.providers.registry import PROVIDERS
 
 
@@ -48,6 +49,16 @@ def check_packages(config: Config) -> None:
         )
 
 
+def check_search_model(config: Config) -> None:
+    """Raise ConfigInvalid if the folder of the model for searches lacks a file."""
+    if config.search.model_dir is None:
+        return
+    try:
+        check_model(config.search.model_dir)
+    except InvalidInput as error:
+        raise ConfigInvalid((problem_at(config, ("search", "model_dir"), error),)) from error
+
+
 def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Return where the configuration needs an extra, and which."""
     for name, connector in config.connectors.items():
@@ -59,8 +70,11 @@ def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
                 yield ("automations", name, "export", "formats"), extra
     if config.replicated:
         yield ("database_url",), "postgresql"
-    if config.transcription.speech is not None:
-        yield ("transcription", "speech"), "speech"
+    models = (
+        (("search", "model_dir"), config.search.model_dir, EXTRA),
+        (("transcription", "speech"), config.transcription.speech, "speech"),
+    )
+    yield from ((loc, extra) for loc, given, extra in models if given is not None)
 
 
 def _missing_error(extra: str) -> InvalidInput:

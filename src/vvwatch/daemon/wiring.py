@@ -26,6 +26,7 @@ from vvwatch.descriptors import file_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source
 from vvwatch.ports.processing import Processor
+from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.providers.local.filesystems import place_of
@@ -108,6 +109,7 @@ class Components:
     refused: RefusedRequests
     queues: Callable[[Connector], EventQueue]
     spool: Path
+    embedder: Embedder | None = None
 
     @property
     def config(self) -> Config:
@@ -218,8 +220,7 @@ def build_components(
     bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
     reading = Reading(clock, storages.for_work, technical, processors, attempts, sample, *bounds, names=names)
-    watcher = _build_watcher(config, base, reading, sample)
-    queues = partial(open_queue, storages)
+    watcher, queues = _build_watcher(config, base, reading, sample), partial(open_queue, storages)
     return Components(
         live=live,
         clock=clock,
@@ -248,6 +249,7 @@ def build_components(
         connections=Connections(connection_limits(config), telemetry, clock),
         refused=RefusedRequests(database, clock, telemetry),
         queues=queues,
+        embedder=Embedder(config.search.model_dir) if config.search.model_dir else None,
         spool=spool,
     )
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.asking import Api
+from tests.api.asking import Api, client_of
 from tests.api.compat.test_search import town
+from tests.clock import FakeClock
+from tests.sentence_model import sentence_model
 from vvwatch.api.compat import search as routes
+from vvwatch.api.http.context import ApiContext
+from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.store.admin import deletions
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import search_documents
 from vvwatch.store.schema import media, run_items, segment_results
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.upkeep.filling import VectorFiller
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +176,36 @@ async def test_a_body_without_a_scope_searches_the_playground(searched: Api, dat
     assert {each["run_id"] for each in answer["data"]} == {"run_1", "run_2"}
     body = {"query": "red", "top_k": 1, "run_ids": ["run_2"]}
     assert [each["run_id"] for each in await searched.post("/indexes/idx_1/search", body)] == ["run_2"]
+
+
+async def test_with_a_model_meaning_counts_too(
+    searched: Api, context: ApiContext, database: Database, clock: FakeClock
+) -> None:
+    embedder = Embedder(sentence_model())
+    await VectorFiller(database, clock, Telemetry("test"), embedder).run()
+    async with client_of(replace(context, embedder=embedder)) as client:
+        api = await Api.prepared(client, context)
+        answer = await find(api, "wet weather", limit=2)
+        first = answer["data"][0]
+        assert (answer["mode"], answer["search_type"], first["search_type"]) == ("vector", "hybrid", "hybrid")
+        assert (first["text_content"], first["matched_terms"]) == ("Rain on the quay", [])
+        assert 0.2 < first["similarity_score"] <= 1
+        assert answer["warnings"][0].startswith("hybrid search")
+        again = await find(api, "wet weather", limit=4)
+        page = await api.get("/workflow/search/page", cursor=answer["pagination"]["next_cursor"])
+        shown = [each["result_id"] for each in answer["data"] + page["data"]]
+        assert shown == [each["result_id"] for each in again["data"]]
+        both = (await find(api, "harbour", prompt_run_ids=["run_1", "run_2", "run_3"]))["data"]
+        assert "harbour" in both[0]["text_content"]
+        [listed, *_] = await api.post("/indexes/idx_1/search", {"query": "wet weather"}, status=200)
+        assert (listed["text_content"], listed["search_type"]) == ("Rain on the quay", "hybrid")
+
+
+async def test_a_model_that_cannot_be_used_leaves_words(
+    searched: Api, context: ApiContext, tmp_path: Path
+) -> None:
+    async with client_of(replace(context, embedder=Embedder(tmp_path))) as client:
+        answer = await find(await Api.prepared(client, context), "harbour")
+    assert answer["search_type"] == "lexical"
+    assert texts(answer["data"])
+    assert "has no model.onnx" in answer["warnings"][1]

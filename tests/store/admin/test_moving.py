@@ -384,4 +384,10 @@ async def test_nothing_is_forgotten_when_the_schema_grows(town: Town) -> None:
         assert await old.database.read(counted, nodes) == 1
     copied = {table.name for table in rows.domain_tables()}
     search = {f"search_text{part}" for part in ("", "_config", "_data", "_docsize", "_idx")}
-    assert names - copied - {"sqlite_sequence"} == {"jobs", "nodes", "schema_versions", *search}
+    assert names - copied - {"sqlite_sequence"} == {
+        "jobs",
+        "nodes",
+        "schema_versions",
+        "search_vectors",
+        *search,
+    }

@@ -1,4 +1,4 @@
-"""Search by words where the hosted API searches by meaning: no model is needed, and each answer says what was done."""
+"""Search by words, and with a sentence model also by meaning; each answer says what was done."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from fastapi import Request
 from pydantic import Field
 
 from vvwatch.api.compat.search_bodies import Id, Ids
-from vvwatch.api.compat.search_results import WINDOW, SearchResult, to_result
+from vvwatch.api.compat.search_results import WINDOW, SearchResult, SearchType, to_result
 from vvwatch.api.http.auth import require, resource_router
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.thumbnails import with_thumbnails
 from vvwatch.api.http.wire import Body
+from vvwatch.core.fusion import fuse_orders
 from vvwatch.core.keys import Scope
 from vvwatch.core.words import MOST_PHRASES, Query, make_snippet, parse_query
+from vvwatch.errors import ProcessorPaused
 from vvwatch.store.catalog import catalog
-from vvwatch.store.runs import lexical_queries, search_documents, search_queries
+from vvwatch.store.runs import lexical_queries, search_documents, search_queries, search_vectors
 from vvwatch.store.runs.search_queries import Level, SearchHit, SearchScope
+from vvwatch.store.runs.search_vectors import Near
 
 router = resource_router("search")
 
 _LEXICAL: Final = "lexical search: words of metadata, titles and transcripts are compared, not their meaning"
+_HYBRID: Final = (
+    "hybrid search: words are compared, and meaning by a sentence model; the nearest may still mean something else, "
+    "see similarity_score"
+)
 _SOME_WORDS: Final = "nothing has all the words; these results have some of them"
 _NEWEST: Final = f"more than {lexical_queries.MOST_RANKED:,} match: only the newest of them were ranked"
+_NEAREST: Final = f"only the newest {search_vectors.MOST_COMPARED:,} texts were compared by meaning"
 _CUT: Final = f"only the first {MOST_PHRASES} words of the query count"
 
 
@@ -50,10 +58,12 @@ class Found:
     every: bool
     any_word: bool
     warnings: list[str]
+    search_type: SearchType
 
 
 async def find_words(
     context: ApiContext,
+    text: str,
     query: Query,
     scope: SearchScope,
     level: Level,
@@ -64,33 +74,65 @@ async def find_words(
 
     `any_word` decides that beforehand. Raises InvalidInput for a search that takes too long.
     """
-    find = context.database.read
-    ranked = await find(lexical_queries.find_ranked, query, scope, level, part, any_word=bool(any_word))
-    if any_word is None and not ranked.count and len(query.phrases) > 1:
+    find, trouble = context.database.read, ""
+    try:
+        near = await _find_near(context, text, scope, level)
+    except ProcessorPaused as error:
+        near, trouble = None, f"not compared by meaning: {error.message}"
+    ranked = await find(lexical_queries.rank_places, query, scope, level, any_word=bool(any_word))
+    if any_word is None and not ranked.places and len(query.phrases) > 1:
         any_word = True
-        ranked = await find(lexical_queries.find_ranked, query, scope, level, part, any_word=True)
-    texts = await find(search_documents.read_texts, [hit.key for hit in ranked.hits])
-    results = await anyio.to_thread.run_sync(_to_results, query, ranked.hits, texts, part.start)
+        ranked = await find(lexical_queries.rank_places, query, scope, level, any_word=True)
+    places = list(ranked.places)
+    if near is not None:
+        places = fuse_orders([places[:WINDOW], list(near.similarities)])
+    hits = await find(search_queries.read_hits, places[part])
+    texts = await find(search_documents.read_texts, [hit.key for hit in hits])
+    results = await anyio.to_thread.run_sync(_to_results, query, hits, texts, part.start, near)
     warned = (
-        (True, _LEXICAL),
-        (any_word and ranked.count, _SOME_WORDS),
+        (near is None, _LEXICAL),
+        (near is not None, _HYBRID),
+        (trouble, trouble),
+        (any_word and ranked.places, _SOME_WORDS),
         (not ranked.every, _NEWEST),
+        (near is not None and not near.every, _NEAREST),
         (query.cut, _CUT),
     )
-    warnings = [text for applies, text in warned if applies]
-    return Found(results, ranked.count, ranked.every, bool(any_word), warnings)
+    warnings = [said for applies, said in warned if applies]
+    every = ranked.every and near is None
+    return Found(results, len(places), every, bool(any_word), warnings, _to_type(near))
+
+
+async def _find_near(context: ApiContext, text: str, scope: SearchScope, level: Level) -> Near | None:
+    """Return what is near in meaning, None without a model. Raises ProcessorPaused and InvalidInput."""
+    embedder = context.embedder
+    if embedder is None:
+        return None
+    model, vector = await embedder.embed(text)
+    return await context.database.read(
+        search_vectors.find_near, model, vector, embedder.compare, scope, level, WINDOW
+    )
+
+
+def _to_type(near: Near | None) -> SearchType:
+    return "lexical" if near is None else "hybrid"
 
 
 def _to_results(
-    query: Query, hits: Sequence[SearchHit], texts: dict[tuple[int, int], list[str]], before: int
+    query: Query,
+    hits: Sequence[SearchHit],
+    texts: dict[tuple[int, int], list[str]],
+    before: int,
+    near: Near | None,
 ) -> list[SearchResult]:
     """Return the results, in a thread: documents and texts may be large."""
     results = []
     for number, hit in enumerate(hits, before + 1):
         snippet = make_snippet(texts.get(hit.key, []), query)
         found: dict[str, Any] = {"content_preview": snippet.text, "matched_terms": list(snippet.matched)}
+        found["similarity_score"] = None if near is None else near.similarities.get(hit.key)
         document = json.loads(hit.metadata or "{}")
-        results.append(to_result(hit, document, search_type="lexical", rank=number, **found))
+        results.append(to_result(hit, document, search_type=_to_type(near), rank=number, **found))
     return results
 
 
@@ -170,5 +212,5 @@ async def _search(request: Request, text: str, scope: SearchScope, top_k: int) -
         tuple(each for each in scope.index_ids if each != catalog.PLAYGROUND_ID), scope.run_ids
     )
     await context.database.read(search_queries.require_scope, named)
-    found = await find_words(context, query, scope, "segment", slice(0, top_k))
+    found = await find_words(context, text, query, scope, "segment", slice(0, top_k))
     return await with_thumbnails(request, found.results)

@@ -167,14 +167,14 @@ async def _query_page(context: ApiContext, body: SearchBody, place: LexicalPlace
     offset, any_word = (place.offset, place.any_word) if place else (0, None)
     part = slice(offset, min(offset + body.limit, WINDOW))
     query = parse_query(body.query or "")
-    found = await find_words(context, query, scope, body.result_level, part, any_word)
+    found = await find_words(context, body.query or "", query, scope, body.result_level, part, any_word)
     goes_on = part.stop < min(found.count, WINDOW)
     asked = body.model_dump(exclude_defaults=True)
     cursor = _encode_cursor([asked, found.any_word, part.stop]) if goes_on else None
     return SearchPage(
         data=found.results,
         mode="vector",
-        search_type="lexical",
+        search_type=found.search_type,
         result_level=body.result_level,
         scope=_to_scope(scope),
         coverage=Coverage(examined=found.count, complete=found.every),

@@ -14,15 +14,16 @@ WINDOW: Final = 100
 
 _PREVIEW_CHARACTERS: Final = 200
 
-SearchType = Literal["lexical", "condition"]
-"""By words, or by conditions on metadata. Neither needs a model."""
+SearchType = Literal["lexical", "hybrid", "condition"]
+"""By words, by words and meaning (where a model is configured), or by conditions on metadata."""
 
 
 class SearchResult(Resource):
     """A segment or a whole media item.
 
     A search by words gives it a `rank` from 1, and has no `similarity_score`: how well words match says nothing about
-    meaning. `content_preview` is the part with the first of the `matched_terms`.
+    meaning. A hybrid one gives it to those that are near in meaning, from -1 to 1. `content_preview` is the part with
+    the first of the `matched_terms`.
     """
 
     result_type: Level

@@ -16,6 +16,7 @@ from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy
 from vvwatch.core.rate_limits import Limits
 from vvwatch.ports import Clock, EventQueue, Reply, Storage
 from vvwatch.ports.processing import Processor
+from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.providers.registry import addresses_of
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
@@ -89,6 +90,7 @@ class ApiContext:
     caller closes; None if it has none. `test_webhook` sends a test event to the webhook of a row. `uploads` stores
     uploaded files, `refused` counts refused requests. `budgets`: what runs may cost. `calls_in_flight`: calls of each
     processor under way on this node. `clips` cuts segments for download, None where they cannot be.
+    `embedder` makes vectors of texts, None without a model.
     """
 
     database: Database
@@ -110,6 +112,7 @@ class ApiContext:
     calls_in_flight: Callable[[], dict[str, int]] = dict
     test_webhook: Callable[[Webhook], Awaitable[Reply]] = no_test
     clips: Clips | None = None
+    embedder: Embedder | None = None
 
     async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""

@@ -240,7 +240,9 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
 
 
 def _to_6(conn: sa.Connection) -> None:
-    """Add transcripts, pictures, what the team knows about a file, the formats of exports, and search by words."""
+    """Add transcripts, pictures, what the team knows about a file, the formats of exports, and search by words
+    and by meaning.
+    """
     for column in (
         "import_automations ADD COLUMN facts TEXT",
         "media ADD COLUMN facts TEXT",
@@ -249,7 +251,7 @@ def _to_6(conn: sa.Connection) -> None:
         "exports ADD COLUMN files TEXT",
     ):
         conn.exec_driver_sql(f"ALTER TABLE {column}")
-    for table in (schema.transcripts, schema.pictures):
+    for table in (schema.transcripts, schema.pictures, schema.search_vectors):
         table.create(conn)
     schema.create_search(conn)  # filled in the background
     _index(conn, schema.media)

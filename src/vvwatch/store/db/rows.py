@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.event_order import PLACES
-from vvwatch.store.schema import facts, nodes, search_documents, tables_of
+from vvwatch.store.schema import facts, nodes, search_documents, search_vectors, tables_of
 
 Row = tuple[Any, ...]
 Key = Sequence[str | int]
@@ -28,9 +28,10 @@ _MODULUS: Final = 1 << 128
 def domain_tables() -> list[sa.Table]:
     """Return the tables of an installation, each after those it refers to, without the nodes at work now.
 
-    What is searched by words follows from the others, and is made again on the other side.
+    What is searched follows from the others, and is made again on the other side.
     """
-    return [table for table in tables_of("postgresql") if table not in (nodes, search_documents)]
+    left_out = nodes, search_documents, search_vectors
+    return [table for table in tables_of("postgresql") if table not in left_out]
 
 
 def read_batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:

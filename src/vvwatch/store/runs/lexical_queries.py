@@ -32,6 +32,14 @@ _EVERYTHING: Final = (0, (1 << 63) - 1)
 
 
 @dataclass(frozen=True, slots=True)
+class RankedPlaces:
+    """All that were ranked, as item and ordinal; `every`: these are all that match."""
+
+    places: Sequence[tuple[int, int]]
+    every: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """Results from the asked place on; `count` of all that were ranked, `every`: these are all that match."""
 
@@ -59,6 +67,14 @@ def find_ranked(
 
     Raises InvalidInput if that takes too long.
     """
+    found = rank_places(tx, query, scope, level, any_word=any_word)
+    return Ranked(read_hits(tx, found.places[part]), len(found.places), found.every)
+
+
+def rank_places(
+    tx: Tx, query: Query, scope: SearchScope, level: Level, *, any_word: bool = False
+) -> RankedPlaces:
+    """Return where all words of the query are, or `any_word`, the best first. Raises InvalidInput as `find_ranked`."""
     with limited(tx, _MAX_SECONDS, _NARROW):
         rows = tx.execute(_select_matches(tx, query, scope, level, any_word=any_word)).all()
     matches = [_Match(row.worse, (-row.item_id, row.ordinal)) for row in rows]
@@ -67,8 +83,7 @@ def find_ranked(
         for match in sorted(matches, reverse=True):
             best[match.order[0]] = _Match(match.worse, (match.order[0], WHOLE))
         matches = list(best.values())
-    places = [match.place for match in sorted(matches)[part]]
-    return Ranked(read_hits(tx, places), len(matches), len(rows) < MOST_RANKED)
+    return RankedPlaces([match.place for match in sorted(matches)], len(rows) < MOST_RANKED)
 
 
 def _select_matches(
@@ -80,14 +95,15 @@ def _select_matches(
     worse = (-sa.func.ts_rank(table.words, words)).label("worse")
     chosen = sa.select(table.run_item_id.label("item_id"), table.ordinal, worse)
     chosen = chosen.join(run_items, run_items.c.id == table.run_item_id)
-    chosen = chosen.where(table.words.op("@@")(words), *_in_scope(scope))
+    chosen = chosen.where(table.words.op("@@")(words), *in_scope(scope))
     if level == "segment":
         chosen = chosen.where(table.ordinal > WHOLE)
     chosen = chosen.join(media, media.c.id == run_items.c.media_id)
     return chosen.order_by(table.run_item_id.desc(), table.ordinal.desc()).limit(MOST_RANKED)
 
 
-def _in_scope(scope: SearchScope) -> list[sa.ColumnElement[bool]]:
+def in_scope(scope: SearchScope) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on items and their media."""
     wanted = [is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)]
     for column, ids in (
         (media.c.index_id, scope.index_ids),
@@ -116,7 +132,7 @@ def _select_on_sqlite(
     item = run_items.c.id == found.c.row.op(">>")(sa.literal_column(str(row_id(1, WHOLE).bit_length() - 1)))
     chosen = sa.select(run_items.c.id.label("item_id"), found.c.ordinal, found.c.worse)
     chosen = chosen.select_from(found).join(run_items, item).join(media, media.c.id == run_items.c.media_id)
-    return chosen.where(*_in_scope(scope)).order_by(found.c.row.desc()).limit(MOST_RANKED)
+    return chosen.where(*in_scope(scope)).order_by(found.c.row.desc()).limit(MOST_RANKED)
 
 
 def _row_bounds(tx: Tx, scope: SearchScope) -> tuple[int, int]:

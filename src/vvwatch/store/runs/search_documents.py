@@ -5,7 +5,7 @@ metadata text, ordinal -1); each has the title. An ended item has documents from
 versions left items without, and `fill_next` adds those.
 
 SQLite's index has no texts: a document is taken out by its old texts. So before results or a
-transcript change or are deleted, their documents are taken out, in the same transaction.
+transcript change or are deleted, their documents are taken out, in the same transaction, and their vectors with them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from vvwatch.core.words import words_of
 from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.rows import SEARCHABLE
-from vvwatch.store.schema import facts, media, run_items, search_documents, segment_results, transcripts
+from vvwatch.store.schema import (
+    facts,
+    media,
+    run_items,
+    search_documents,
+    search_vectors,
+    segment_results,
+    transcripts,
+)
 
 _ORDINAL_BITS: Final = 21
 _ORDINALS: Final = (1 << _ORDINAL_BITS) - 1
@@ -83,6 +91,8 @@ def index_item(tx: Tx, item_id: int, ordinals: Sequence[int] | None = None) -> N
 
 def unindex_items(tx: Tx, item_ids: Sequence[int], first: int = WHOLE) -> None:
     """Take the documents of these items out, from ordinal `first` on."""
+    vectors = search_vectors.c
+    tx.execute(sa.delete(search_vectors).where(vectors.run_item_id.in_(item_ids), vectors.ordinal >= first))
     if tx.conn.dialect.name == "sqlite":
         _take_out(tx, [found for item_id in item_ids for found in _present(tx, item_id, first)])
     else:
@@ -92,6 +102,8 @@ def unindex_items(tx: Tx, item_ids: Sequence[int], first: int = WHOLE) -> None:
 
 def unindex_segment(tx: Tx, item_id: int, ordinals: Sequence[int]) -> None:
     """Take single documents of an item out."""
+    vectors = search_vectors.c
+    tx.execute(sa.delete(search_vectors).where(vectors.run_item_id == item_id, vectors.ordinal.in_(ordinals)))
     if tx.conn.dialect.name == "sqlite":
         wanted = {row_id(item_id, ordinal) for ordinal in ordinals}
         _take_out(tx, [found for found in _present(tx, item_id) if found in wanted])
@@ -102,6 +114,8 @@ def unindex_segment(tx: Tx, item_id: int, ordinals: Sequence[int]) -> None:
 
 def unindex_some(tx: Tx, item_ids: Sequence[int]) -> bool:
     """Take a bounded part of the documents of these items out; return whether some may be left."""
+    if _delete_vectors(tx, item_ids):
+        return True
     if tx.conn.dialect.name != "sqlite":
         unindex_items(tx, item_ids)  # costs little: PostgreSQL's index forgets them later
         return False
@@ -112,6 +126,14 @@ def unindex_some(tx: Tx, item_ids: Sequence[int]) -> bool:
             break
     _take_out(tx, found[:_DOCUMENTS_AT_ONCE])
     return len(found) >= _DOCUMENTS_AT_ONCE
+
+
+def _delete_vectors(tx: Tx, item_ids: Sequence[int]) -> bool:
+    """Delete some vectors of the items; return whether there may be more."""
+    keys = sa.tuple_(*search_vectors.primary_key)
+    some = sa.select(*search_vectors.primary_key).where(search_vectors.c.run_item_id.in_(item_ids))
+    chosen = sa.delete(search_vectors).where(keys.in_(some.limit(_DOCUMENTS_AT_ONCE)))
+    return tx.execute(chosen).rowcount == _DOCUMENTS_AT_ONCE
 
 
 def read_texts(tx: Tx, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[str]]:

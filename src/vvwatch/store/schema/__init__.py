@@ -33,7 +33,7 @@ from vvwatch.store.schema.results import (
     segment_retries,
     transcripts,
 )
-from vvwatch.store.schema.searching import SEARCH_TEXT, search_documents
+from vvwatch.store.schema.searching import SEARCH_TEXT, search_documents, search_vectors
 from vvwatch.store.schema.watching import (
     absences,
     claims,
@@ -107,6 +107,7 @@ __all__ = [
     "retried_segments",
     "run_items",
     "search_documents",
+    "search_vectors",
     "segment_results",
     "segment_retries",
     "spending",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Index
+from sqlalchemy import Column, Index, LargeBinary
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from vvwatch.store.schema.columns import Integer, Text, metadata
@@ -27,3 +27,13 @@ search_documents = sa.Table(
 )
 """PostgreSQL's index."""
 Index("search_documents_words", search_documents.c.words, postgresql_using="gin")
+
+# What a text means, by one model; made in the background, and only where a model is configured.
+search_vectors = sa.Table(
+    "search_vectors",
+    metadata,
+    Column("run_item_id", Integer, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),  # -1: the item as a whole
+    Column("model", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)

@@ -1,13 +1,14 @@
-"""Make results searchable by words that an earlier version stored."""
+"""Make results searchable: by words, those that an earlier version stored; by meaning, all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from vvwatch.errors import StoreUnavailable
+from vvwatch.errors import ProcessorPaused, StoreUnavailable
 from vvwatch.ports import Clock
+from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.store.db.database import Database
-from vvwatch.store.runs import search_documents
+from vvwatch.store.runs import search_documents, search_vectors
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pacing import write_and_pause
 
@@ -42,3 +43,54 @@ class SearchFiller:
         except StoreUnavailable as error:
             self._telemetry.emit("task.failed", task="search", error=error)
         return total
+
+
+class VectorFiller:
+    """Makes missing vectors, the newest documents first, and pauses after each few for as long as they took."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        embedder: Embedder,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._embedder = embedder
+        self._stopping = stopping
+
+    async def run(self) -> int:
+        """Make what is missing; return how many vectors. A database error, or a model's, is reported."""
+        total, looked_at = 0, 0
+        before: int | None = None
+        try:
+            model = await self._embedder.name()
+            while not self._stopping() and looked_at < search_vectors.MOST_COMPARED:
+                missing = await self._database.read(search_vectors.find_missing, model, before)
+                stored = await self._make(missing.texts) if missing.texts else 0
+                total += stored
+                if stored:
+                    continue
+                if missing.behind is None:
+                    break
+                before, looked_at = missing.behind, looked_at + missing.count
+        except (StoreUnavailable, ProcessorPaused) as error:
+            self._telemetry.emit("task.failed", task="vectors", error=error)
+        return total
+
+    async def _make(self, texts: Mapping[tuple[int, int], str]) -> int:
+        started = self._clock.monotonic()
+        made: dict[tuple[int, int], tuple[str, bytes]] = {}
+        model = ""
+        for place, text in texts.items():
+            if self._stopping():
+                break
+            model, vector = await self._embedder.embed(text)
+            made[place] = text, vector
+        stored = await self._database.write(search_vectors.store_vectors, model, made)
+        if (took := self._clock.monotonic() - started) > 0:
+            await self._clock.sleep(took)
+        return stored

@@ -1,0 +1,1 @@
+"""Vectors of texts, by a sentence model of the user's."""
