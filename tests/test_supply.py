@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "config" / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMAGE_EXTRAS = ("clouds", "postgresql", "videovector")
+ALL_EXTRAS = (*IMAGE_EXTRAS, "parquet", "search", "speech")
 OF_ANOTHER = {
     "botocore": "aiobotocore",
     "h11": "uvicorn",
@@ -122,7 +123,7 @@ def test_the_image_is_installed_from_the_lock() -> None:
 def test_what_is_declared_is_imported_and_what_is_imported_is_declared() -> None:
     owners = packages_distributions()
     used = {name: {canonicalize_name(owner) for owner in owners.get(name, [name])} for name in imported()}
-    declared = {canonicalize_name(each.name) for each in required(*IMAGE_EXTRAS)}
+    declared = {canonicalize_name(each.name) for each in required(*ALL_EXTRAS)}
     foreign = {name for name, packages in used.items() if not packages & declared}
     assert foreign == set(OF_ANOTHER)
     assert declared - set().union(*used.values()) == set()

@@ -57,6 +57,9 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "catalog.move_uploads",  # at each start, to what holds already
     "deliveries.undo_attempt",  # of a machine that cannot send
     "exports.fail",
+    "ledger.release_outputs",  # of a name that somebody else took first
+    "sidecars.record_sidecars",  # of captions beside media: test_late_captions
+    "search_vectors.store_vectors",  # of a sentence model that the user brings
     "exports.retry",
     "attachments.note_fetched",  # of files of other hosts: test_attachments dies at it
     "imports.retry_file",

@@ -27,7 +27,13 @@ EXPORT_KEYS = {
 REPEATED = ("destination_connector_id", "destination_base_path", "destination_subpath")
 MINTED_KEYS = {"export_id", "status", "destination_type", "destination_connector_id", "download_url"}
 WEBHOOK_NULLS = ("index_ids", "metadata", "last_failure_at", "last_success_at", "created_at", "updated_at")
-NO_JSON = {"GET /processing/events/stream", "GET /media/{video_id}/content"}
+NO_JSON = {
+    "GET /processing/events/stream",
+    "GET /media/{video_id}/content",
+    "GET /videos/{video_id}/poster.jpg",
+    "GET /videos/{video_id}/storyboard.jpg",
+    "GET /videos/{video_id}/storyboard.vtt",
+}
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,7 @@ async def test_the_media_item_of_a_run(api: Api, story: Story) -> None:
         "source_version",
         "import_job_id",
         "probe",
+        "facts",
         "metadata_keys",
         "marker",
         "created_at",

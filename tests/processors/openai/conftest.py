@@ -82,7 +82,9 @@ class GivenCutter:
     segments: int = 1
     wanted: list[ExtractSettings] = field(default_factory=list)
 
-    async def plan(self, fd: int, settings: RunSettings, progress: Callable[[float], None]) -> Plan:
+    async def plan(
+        self, fd: int, settings: RunSettings, progress: Callable[[float], None], draft: object = None
+    ) -> Plan:
         return Plan(tuple((10.0 * n, 10.0 * n + 10) for n in range(self.segments)))
 
     @asynccontextmanager
