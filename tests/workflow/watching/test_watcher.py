@@ -136,6 +136,17 @@ async def test_what_a_writer_holds_open_waits(
     assert await keys(database) == ["a.mp4"]
 
 
+async def test_an_event_that_says_everything_asks_the_store_nothing(
+    database: Database, watcher: Watcher, storage: SlowStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await database.write(prepare)
+    storage.put("a.mp4", b"x")
+    described = await storage.stat("a.mp4")
+    monkeypatch.delattr(FakeStorage, "stat_each")
+    monkeypatch.delattr(FakeStorage, "stat")
+    assert await watcher.notice(row.id, Hint(objects=(described,)))
+
+
 async def test_event_then_list_once(
     database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
 ) -> None:

@@ -276,7 +276,8 @@ class Watcher:
         """Return the objects at the wanted keys, and the keys that do not exist."""
         found, gone = [], []
         wanted = list(filter(watched.covers, dict.fromkeys(keys)))
-        for key, result in zip(wanted, await watched.storage.stat_each(wanted), strict=True):
+        results = await watched.storage.stat_each(wanted) if wanted else ()
+        for key, result in zip(wanted, results, strict=True):
             if isinstance(result, StorageObject):
                 found.append(result)
                 continue
