@@ -54,7 +54,9 @@ __all__ = [
 ]
 
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine fails no property
+hypothesis.settings.register_profile(  # a busy machine fails no property
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 
