@@ -155,7 +155,8 @@ async def test_under_the_setting_of_the_unit_it_says_what_to_do(
 ) -> None:
     if not kernel_forbids():
         pytest.skip("NOT TESTED: the kernel has no PR_SET_MDWE (Linux 6.3)")
-    monkeypatch.setattr(speech, "_START", FORBID + speech._START)
+    command = (*speech._COMMAND[:3], FORBID + speech._COMMAND[3], *speech._COMMAND[4:])
+    monkeypatch.setattr(speech, "_COMMAND", command)
     item = item_for(write(tmp_path / "a.wav", voice))
     with pytest.raises(ProcessorPaused, match=r"MemoryDenyWriteExecute.*systemd/40-speech\.conf"):
         await model(tmp_path).find(item, FakeStorage())

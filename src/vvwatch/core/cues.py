@@ -81,18 +81,18 @@ def repair_cues(cues: Iterable[Cue], duration_seconds: float | None) -> tuple[Cu
     knows is infinite. Raises TooManyCues.
     """
     last = math.inf if duration_seconds is None else round(duration_seconds, 3)
-    put_right: list[Cue] = []
+    repaired: list[Cue] = []
     for cue in _in_order(cues, last):
-        before = put_right[-1] if put_right else None
+        before = repaired[-1] if repaired else None
         if before is not None and cue.start_time <= before.start_time:
-            put_right[-1] = _merge(before, cue)
+            repaired[-1] = _merge(before, cue)
             continue
         if before is not None:
-            put_right[-1] = _end_before(before, cue.start_time)
-        put_right.append(cue)
-    if put_right:
-        put_right[-1] = _end_before(put_right[-1], last)
-    return tuple(replace(cue, words=tuple(_keep_words(cue))) for cue in put_right)
+            repaired[-1] = _end_before(before, cue.start_time)
+        repaired.append(cue)
+    if repaired:
+        repaired[-1] = _end_before(repaired[-1], last)
+    return tuple(replace(cue, words=tuple(_keep_words(cue))) for cue in repaired)
 
 
 def _end_before(cue: Cue, limit: float) -> Cue:

@@ -57,10 +57,11 @@ def _format_span(start_time: float, end_time: float, point: str) -> str:
     """Return both times; each cue lasts for a millisecond at least."""
     start = max(0, round(start_time * 1000))
     end = max(start + 1, round(end_time * 1000))
-    return f"{_format_time(start, point)} --> {_format_time(end, point)}"
+    return f"{format_time(start, point)} --> {format_time(end, point)}"
 
 
-def _format_time(milliseconds: int, point: str) -> str:
+def format_time(milliseconds: int, point: str = ".") -> str:
+    """Return a time of captions, 00:00:01.500, with `point` before its milliseconds."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

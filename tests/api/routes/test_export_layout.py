@@ -269,7 +269,7 @@ async def test_a_complete_attempt_is_taken_over_when_results_changed(
 
 @pytest.mark.parametrize("name", ["{export}.json", "{export}/manifest.json", "latest.json"])
 async def test_what_others_put_there_is_left_alone(
-    api: Api, story: Story, exporting: Exports, storage: FakeStorage, name: str
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage, name: str
 ) -> None:
     job = await request(api, story, {"formats": ["json"], "latest": True})
     key = "out/" + name.format(export=job.ref)
@@ -278,6 +278,8 @@ async def test_what_others_put_there_is_left_alone(
     assert export["status"] == "failed"
     assert key in export["error_message"] or "other content" in export["error_message"]
     assert below(storage)[key] == b"mine"
+    if name == "{export}.json":  # it may be an input: nothing hides it
+        assert key not in await claimed(database, storage)
 
 
 async def test_the_pointer_never_goes_back(

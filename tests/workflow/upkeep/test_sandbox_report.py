@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from vvwatch.processors import sandbox
+from vvwatch.processors import isolated, sandbox
 from vvwatch.processors.sandbox import Sandbox, landlock, seccomp, trial
 from vvwatch.workflow.upkeep import sandbox_report
 
-ROOT = trial.COMMAND[-1]
+ROOT = isolated.ROOT
 LACKING = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
     "from vvwatch.processors.sandbox import landlock, seccomp, trial\n"

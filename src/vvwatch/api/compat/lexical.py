@@ -165,7 +165,7 @@ class PlaygroundBody(Body):
 
 @router.post("/indexes/{index_id}/search", **require(Scope.SEARCH))
 async def search_index(request: Request, index_id: str, body: TextSearchBody) -> list[SearchResult]:
-    """List segments of an index with the words of the query, the best first. Words count, not their meaning."""
+    """List segments of an index that fit the query, the best first: by words, with a sentence model also by meaning."""
     if body.search_fields:
         raise ApiError(
             422,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated, Any, Final
 
 import anyio
@@ -15,6 +14,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Body, Resource
 from vvwatch.core.keys import Scope
 from vvwatch.errors import InvalidInput
+from vvwatch.processors.isolated import isolated_command
 from vvwatch.store.db import sqlite_sandbox
 from vvwatch.store.runs import sql_tables
 
@@ -105,7 +105,7 @@ async def execute_sql(context: Context, index_id: str, body: SqlBody) -> SqlResu
 
 async def _ask_process(asked: str) -> dict[str, Any]:
     """Return the answer of a process that ends with this query. Raises InvalidInput if it was ended before."""
-    command = [sys.executable, "-I", "-m", sqlite_sandbox.MODULE]
+    command = isolated_command(sqlite_sandbox.MODULE)
     with anyio.move_on_after(_SECONDS):
         ended = await anyio.run_process(command, input=asked.encode(), check=False, env={})
         if ended.returncode == 0:

@@ -17,6 +17,7 @@ from vvwatch.api.http.links import STORYBOARD, THUMBNAIL, create_token
 from vvwatch.api.http.thumbnails import is_here, pack_path
 from vvwatch.core.keys import Scope
 from vvwatch.core.pictures import Picture, PicturePack, Storyboard
+from vvwatch.formats.captions import format_time
 from vvwatch.store.runs import picture_queries
 
 router = resource_router("videos")
@@ -192,9 +193,5 @@ def _list_cues(board: Storyboard, address: str) -> Iterator[str]:
         start = at if number else 0.0
         left, top = number % board.columns * board.tile_width, number // board.columns * board.tile_height
         place = f"{left},{top},{board.tile_width},{board.tile_height}"
-        yield f"\n{_to_clock(start)} --> {_to_clock(max(end, start + 0.001))}\n{address}#xywh={place}\n"
-
-
-def _to_clock(seconds: float) -> str:
-    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"
+        begin, finish = round(start * 1000), round(max(end, start + 0.001) * 1000)
+        yield f"\n{format_time(begin)} --> {format_time(finish)}\n{address}#xywh={place}\n"

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Final
 
 import anyio
 from anyio.abc import Process
 
-import vvwatch
 from vvwatch.core.shortages import start_failed
+from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.processes import start_process
 
-# Isolated mode ignores PYTHONPATH, so the child is given the path of this package.
-_START: Final = (
-    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-    "from vvwatch.processors.command.leftovers import main; main()"
-)
-_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
 _GRACE_SECONDS: Final = 10.0
 
 
@@ -36,7 +28,7 @@ class Guard:
         async with self._lock:
             if self._process is not None and self._process.returncode is None:
                 return
-            command = (sys.executable, "-I", "-c", _START, _ROOT, self._mark.decode())
+            command = isolated_command("vvwatch.processors.command.leftovers", self._mark.decode())
             try:
                 self._process = await start_process(
                     command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}

@@ -52,4 +52,4 @@ def _has_mark(pid: int, mark: bytes) -> bool:
 def main() -> None:
     """Wait until the daemon, which holds the other end of stdin, is gone; then end what it left behind."""
     sys.stdin.buffer.read()
-    end_marked(sys.argv[2].encode())
+    end_marked(sys.argv[3].encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 
-import vvwatch
 from vvwatch.core import shortages
 from vvwatch.core.media import RunSettings, Segment
 from vvwatch.errors import (
@@ -30,17 +28,12 @@ from vvwatch.errors import (
     StorageUnavailable,
     VvwatchError,
 )
+from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.kernel import Hindrance
 from vvwatch.processors.media.isolation import MOST_THREADS, Cut, Ending, Limits, converse
 from vvwatch.processors.validation import check_values, count_values
 
-# Isolated mode ignores PYTHONPATH, so the child is given the path of this package.
-_START: Final = (
-    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-    "from vvwatch.processors.media.child import main; main()"
-)
-_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
-COMMAND: Final = (sys.executable, "-I", "-c", _START, _ROOT)
+COMMAND: Final = isolated_command("vvwatch.processors.media.child")
 _ERRORS: Final[Mapping[str, type[VvwatchError]]] = {
     error.code: error
     for error in (

@@ -6,21 +6,15 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import vvwatch
+from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.sandbox import Sandbox, enter_sandbox
 
-_START: Final = (
-    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-    "from vvwatch.processors.sandbox.trial import main; main()"
-)
-COMMAND: Final = (sys.executable, "-I", "-c", _START, str(Path(vvwatch.__file__).parents[1]))
+COMMAND: Final = isolated_command("vvwatch.processors.sandbox.trial")
 _SECONDS: Final = 8.0
 _LAST_WORDS: Final = 300
 

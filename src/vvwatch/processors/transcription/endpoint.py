@@ -88,10 +88,10 @@ class SpeechEndpoint:
                 cues += await anyio.to_thread.run_sync(_to_cues, said, piece)
                 language, number = language or (said["language"] if said["cues"] else None), number + 1
                 models |= {said["model"]} if said["model"] else set()
-        put_right = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
+        repaired = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
         others = sorted(models - {self.table.model})
         origin = self.table.model + (f" (answered by {', '.join(others)})" if others else "")
-        return Transcript(self.name, to_plain_text(origin), language if put_right else None, put_right)
+        return Transcript(self.name, to_plain_text(origin), language if repaired else None, repaired)
 
     async def aclose(self) -> None:
         """Close all connections."""

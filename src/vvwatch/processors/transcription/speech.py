@@ -18,15 +18,13 @@ from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Storage
 from vvwatch.ports.processing import Item
+from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.media import asking
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.transcription.pieces import Piece, read_pieces
 
-_START: Final = (
-    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
-    "from vvwatch.processors.transcription.child import main; main()"
-)
+_COMMAND: Final = isolated_command("vvwatch.processors.transcription.child")
 _SPARE_SECONDS: Final = 600
 _LONGEST_SILENCE_SECONDS: Final = 600.0
 
@@ -55,9 +53,9 @@ class SpeechModel:
                 found, heard = await self._listen(piece, language)
                 cues += found
                 language = language or heard
-        put_right = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
+        repaired = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
         origin = to_plain_text(self.table.model_dir.name)
-        return Transcript(TranscriptSource.SPEECH, origin, language if put_right else None, put_right)
+        return Transcript(TranscriptSource.SPEECH, origin, language if repaired else None, repaired)
 
     async def _listen(self, piece: Piece, language: str | None) -> tuple[list[Cue], str | None]:
         task = {
@@ -81,7 +79,7 @@ class SpeechModel:
                 lambda _: None,
                 limits=limits,
                 work_dir=self.work_dir,
-                command=(asking.COMMAND[0], "-I", "-c", _START, asking.COMMAND[-1]),
+                command=_COMMAND,
             )
         finally:
             file.close()

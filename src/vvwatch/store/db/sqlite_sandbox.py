@@ -1,6 +1,6 @@
 """A process that answers one query over tables it is given, in memory, and can do nothing else.
 
-Run as `python -I -m vvwatch.store.db.sqlite_sandbox`. It reads one JSON document from its input, writes one, and knows
+It reads one JSON document from its input, writes one, and knows
 no database of ours. SQLite may only select from these tables and call harmless functions. The kernel bounds memory and
 CPU time, so that no query, however built, takes more.
 """
@@ -124,7 +124,3 @@ def main() -> None:
     except MemoryError:
         found = {"error": "the query needs too much memory"}
     sys.stdout.write(json.dumps(found, default=str))
-
-
-if __name__ == "__main__":
-    main()

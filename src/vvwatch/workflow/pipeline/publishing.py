@@ -178,7 +178,10 @@ class Publisher:
         try:
             await storage.write(key, found.path, content_type=found.content_type)
         except ObjectExists:
-            if not is_ours or not await self._database.read(exports.is_current, self._job):
+            if not is_ours:
+                await self._release(storage, key)
+                raise
+            if not await self._database.read(exports.is_current, self._job):
                 raise
             await storage.delete(key, (await storage.stat(key)).version)
             await storage.write(key, found.path, content_type=found.content_type)
@@ -190,6 +193,10 @@ class Publisher:
         if uri not in before:
             await self._database.write(ledger.claim_outputs, [uri], self._export.id)
         return before.get(uri) == self._export.id
+
+    async def _release(self, storage: Storage, key: str) -> None:
+        """Forget the claim: the object there is somebody else's, and may be an input."""
+        await self._database.write(ledger.release_outputs, [storage.uri(key)], self._export.id)
 
     async def _publish_sidecar(self, draft: Manifest, found: BuiltFile, item: RunItemWithMedia) -> None:
         connector = await self._find_connector(item.media_connector_id)
@@ -209,8 +216,7 @@ class Publisher:
                 await storage.write(found.name, found.path, content_type=found.content_type)
             except ObjectExists:  # of somebody else, or of an attempt before the results changed
                 if not is_ours:
-                    uris = [storage.uri(found.name)]
-                    await self._database.write(ledger.release_outputs, uris, self._export.id)
+                    await self._release(storage, found.name)
             else:
                 return found.name
         await self._write(storage, found.spare_name, found)
@@ -246,7 +252,9 @@ class Publisher:
                     start += piece
         if not start.startswith(manifest_head(self._export)):
             raise ObjectExists(f"another manifest exists at {key!r}", "remove it, and retry the export")
-        files = json.loads(start)["files"][:MOST_FILES] if len(start) == size_bytes else None
+        files = None
+        if len(start) == size_bytes:
+            files = (await anyio.to_thread.run_sync(json.loads, start))["files"][:MOST_FILES]
         return Published(WriteResult(storage.uri(key), size_bytes, digest.hexdigest(), version), files)
 
     async def _write_text(self, storage: Storage, key: str, data: bytes, content_type: str) -> None:
