@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from vvwatch.errors import StorageUnavailable
+from vvwatch.errors import ObjectChanged, ObjectExists, StorageUnavailable
 
 LATER: Final = "it is tried again automatically"
 """The hint for a failure that needs nobody's help."""
@@ -17,6 +17,17 @@ WRONG_CA: Final = (
     "set ca_file to the certificate of the authority that signed the server's, and check the address"
 )
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+
+
+def describe_conflict(kind: type[ObjectChanged | ObjectExists], what: str) -> ObjectChanged | ObjectExists:
+    """Return the error for a condition that the object at hand does not meet; `what` begins its message."""
+    if kind is ObjectExists:
+        return ObjectExists(
+            f"{what}: an object already exists there", "choose another name or remove that object"
+        )
+    return ObjectChanged(
+        f"{what}: it is not the requested version", "the new version is picked up automatically"
+    )
 
 
 def retry_after_seconds(header: str | None) -> float | None:

@@ -1,12 +1,24 @@
-"""Read a file in parts for an upload."""
+"""Describe a file to upload, and read it in parts."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import to_thread
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to create from the file `source`; `sha256` is the digest of its content in hex."""
+
+    key: str
+    source: Path
+    size_bytes: int
+    sha256: str
+    content_type: str
 
 
 async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:

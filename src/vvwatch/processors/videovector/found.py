@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vvwatch.core.media import Segment
 from vvwatch.errors import InvalidInput, ProcessorRefused
+from vvwatch.processors.segmenting import Whole
 from vvwatch.processors.validation import Validator, validator_of
 from vvwatch.processors.videovector.refusals import shorten_text, unreadable_answer
 
@@ -41,16 +42,6 @@ class Found:
     segment_id: str
     segment: Segment
     is_retryable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """The result of the item as a whole; `error` is the reason for none."""
-
-    metadata: dict[str, Any]
-    metadata_text: str
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
 
 
 def merge_segments(

@@ -29,7 +29,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.failures import LATER, connection_failed, retry_after_seconds
+from vvwatch.providers.failures import LATER, connection_failed, describe_conflict, retry_after_seconds
 from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
 _ARCHIVED: Final = ("BlobArchived", "BlobBeingRehydrated")
@@ -161,13 +161,7 @@ def _translate_conflict(code: str, asked: RequestContext) -> StorageError:
         return StorageError(
             f"{asked.failure}: somebody holds a lease on it", "break the lease, or wait for its end"
         )
-    if asked.operation.conflict is ObjectExists:
-        return ObjectExists(
-            f"{asked.failure}: a blob already exists there", "choose another name or remove that blob"
-        )
-    return ObjectChanged(
-        f"{asked.failure}: it is not the requested version", "the new version is picked up automatically"
-    )
+    return describe_conflict(asked.operation.conflict, asked.failure)
 
 
 def _translate_identity(refused: ServiceRefusal, asked: RequestContext) -> StorageError | None:

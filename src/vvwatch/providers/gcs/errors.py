@@ -25,7 +25,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.failures import LATER, connection_failed, retry_after_seconds
+from vvwatch.providers.failures import LATER, connection_failed, describe_conflict, retry_after_seconds
 from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -156,13 +156,7 @@ def _not_found(case: _RefusalContext) -> StorageError:
 
 
 def _conflict(case: _RefusalContext) -> StorageError:
-    if case.operation.conflict is ObjectExists:
-        return ObjectExists(
-            f"{case.what}: an object already exists there", "choose another name or remove that object"
-        )
-    return ObjectChanged(
-        f"{case.what}: it is not the requested version", "the new version is picked up automatically"
-    )
+    return describe_conflict(case.operation.conflict, case.what)
 
 
 def _other_refusal(case: _RefusalContext) -> StorageError:

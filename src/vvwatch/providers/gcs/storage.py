@@ -38,8 +38,9 @@ from vvwatch.providers.gcs.listing import (
     parse_page,
 )
 from vvwatch.providers.gcs.session import GcsLocation, GcsSession, Request
-from vvwatch.providers.gcs.upload import PART_BYTES, NewObject, upload_object
+from vvwatch.providers.gcs.upload import PART_BYTES, upload_object
 from vvwatch.providers.listing import Continuations, ListedPage
+from vvwatch.providers.parts import NewObject
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.replies import LARGE_BYTES
 from vvwatch.providers.spool import Spool

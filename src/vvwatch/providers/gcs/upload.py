@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.providers.failures import LATER
 from vvwatch.providers.gcs.errors import FAILURES, ServiceRefusal, is_transient, unexpected_response
 from vvwatch.providers.gcs.session import Answer, GcsSession, Request
+from vvwatch.providers.parts import NewObject
 
 PART_BYTES: Final = 8 << 20
 """The part of an upload held in memory. The service requires a multiple of 256 KiB."""
@@ -25,23 +25,6 @@ PART_BYTES: Final = 8 << 20
 _STANDSTILLS: Final = 5
 _ABORT_SECONDS: Final = 5.0
 _JSON: Final = "application/json; charset=UTF-8"
-
-
-@dataclass(frozen=True, slots=True)
-class NewObject:
-    """An object to create from the file `source`."""
-
-    key: str
-    source: Path
-    size_bytes: int
-    sha256: str
-    content_type: str
-
-    @property
-    def resource(self) -> bytes:
-        """Return the metadata for the service."""
-        metadata = {"name": self.key, "contentType": self.content_type, "metadata": {"sha256": self.sha256}}
-        return json.dumps(metadata).encode()
 
 
 async def upload_object(session: GcsSession, new: NewObject) -> None:
@@ -57,7 +40,7 @@ async def upload_object(session: GcsSession, new: NewObject) -> None:
 
 async def _upload_whole(session: GcsSession, new: NewObject) -> None:
     content = await _read_part(new.source, 0)
-    parts = [({"Content-Type": _JSON}, new.resource), ({"Content-Type": new.content_type}, content)]
+    parts = [({"Content-Type": _JSON}, _describe(new)), ({"Content-Type": new.content_type}, content)]
     body, content_type = encode_multipart_formdata(parts, choose_boundary())
     url = session.uploads(uploadType="multipart", ifGenerationMatch="0")
     await session.ask(Request("POST", url, {"Content-Type": content_type}, body))
@@ -86,7 +69,7 @@ async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL
         "X-Upload-Content-Length": str(new.size_bytes),
     }
     begin = session.uploads(uploadType="resumable", ifGenerationMatch="0")
-    answer = await session.ask(Request("POST", begin, headers, new.resource))
+    answer = await session.ask(Request("POST", begin, headers, _describe(new)))
     try:
         url = session.at_root(answer.headers["Location"])
     except (LookupError, ValueError):
@@ -124,3 +107,9 @@ async def _read_part(source: Path, start: int) -> bytes:
     async with await open_file(source, "rb") as file:
         await file.seek(start)
         return await file.read(PART_BYTES)
+
+
+def _describe(new: NewObject) -> bytes:
+    """Return the object's metadata for the service."""
+    metadata = {"name": new.key, "contentType": new.content_type, "metadata": {"sha256": new.sha256}}
+    return json.dumps(metadata).encode()

@@ -40,7 +40,14 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.failures import LATER, WRONG_CA, os_reason, retry_after_seconds, tls_reason
+from vvwatch.providers.failures import (
+    LATER,
+    WRONG_CA,
+    describe_conflict,
+    os_reason,
+    retry_after_seconds,
+    tls_reason,
+)
 from vvwatch.providers.replies import ReplyRefused, redirect_refused
 
 _NO_CREDENTIALS: Final = (
@@ -169,13 +176,7 @@ def _upload_missing(refusal: _Refusal) -> StorageUnavailable:
 
 
 def _conflict(refusal: _Refusal) -> StorageError:
-    if refusal.operation.conflict is ObjectExists:
-        return ObjectExists(
-            f"{refusal.what}: an object already exists there", "choose another name or remove that object"
-        )
-    return ObjectChanged(
-        f"{refusal.what}: it is not the requested version", "the new version is picked up automatically"
-    )
+    return describe_conflict(refusal.operation.conflict, refusal.what)
 
 
 def _object_archived(refusal: _Refusal) -> ObjectArchived:

@@ -22,6 +22,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Capabilities, ObjectFacts
 from vvwatch.providers.listing import Continuations, ListedPage
+from vvwatch.providers.parts import NewObject
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.s3.client import Answer, S3Client, S3Credentials, S3Location
 from vvwatch.providers.s3.entries import ListedEntries, describe_object, etag_of, is_complete
@@ -29,7 +30,7 @@ from vvwatch.providers.s3.errors import DELETE, READ, READ_TAGS, ArgumentRefused
 from vvwatch.providers.s3.listing import LONGEST_KEY_BYTES
 from vvwatch.providers.s3.reading import PartRequest, read_part
 from vvwatch.providers.s3.tasks import run_in_parallel
-from vvwatch.providers.s3.upload import PART_BYTES, NewObject, upload_object
+from vvwatch.providers.s3.upload import PART_BYTES, upload_object
 from vvwatch.providers.spool import Spool
 from vvwatch.providers.versions import split_version, version_of
 

@@ -6,14 +6,12 @@ import hashlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from anyio import move_on_after, to_thread
 
 from vvwatch.errors import StorageError
-from vvwatch.providers.parts import read_parts
+from vvwatch.providers.parts import NewObject, read_parts
 from vvwatch.providers.s3.client import S3Client
 from vvwatch.providers.s3.errors import ABORT, CREATE
 from vvwatch.providers.s3.tasks import run_in_parallel
@@ -27,33 +25,17 @@ _ABORT_SECONDS: Final = 10.0
 _ABSENT: Final = {"IfNoneMatch": "*"}
 
 
-@dataclass(frozen=True, slots=True)
-class NewObject:
-    """An object to create from the file `source`."""
-
-    key: str
-    source: Path
-    size_bytes: int
-    sha256: str
-    content_type: str
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        """Its metadata headers."""
-        return {"ContentType": self.content_type, "Metadata": {"sha256": self.sha256}}
-
-
 async def upload_object(client: S3Client, new: NewObject) -> None:
     """Create the object whole or not at all. Raises ObjectExists if the store supports that condition."""
     if new.size_bytes > PART_BYTES:
         await _upload_parts(client, new)
         return
     body = await _body_with_digest(b"".join([part async for part in read_parts(new.source, PART_BYTES)]))
-    await client.ask_if(_ABSENT, "put_object", CREATE, new.key, **body, **new.headers)
+    await client.ask_if(_ABSENT, "put_object", CREATE, new.key, **body, **_describe(new))
 
 
 async def _upload_parts(client: S3Client, new: NewObject) -> None:
-    made = await client.ask("create_multipart_upload", CREATE, new.key, **new.headers)
+    made = await client.ask("create_multipart_upload", CREATE, new.key, **_describe(new))
     upload_id = made["UploadId"]
     try:
         parts = {"Parts": await _send_parts(client, new, upload_id)}
@@ -94,3 +76,8 @@ async def _body_with_digest(content: bytes) -> dict[str, Any]:
 
 def _digest_md5(content: bytes) -> bytes:
     return hashlib.md5(content, usedforsecurity=False).digest()
+
+
+def _describe(new: NewObject) -> Mapping[str, Any]:
+    """Return the object's metadata headers."""
+    return {"ContentType": new.content_type, "Metadata": {"sha256": new.sha256}}
