@@ -11,7 +11,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from vvwatch import __version__
-from vvwatch.cli.failures import Failure, failure_lines, report_failure
+from vvwatch.cli.client import RefusedRequest
+from vvwatch.cli.failures import Failure, failure_document, failure_lines, report_failure
 from vvwatch.cli.root import vvwatch
 from vvwatch.errors import ConfigInvalid, NotFound, Problem, SchemaTooNew, SecretKeyMismatch, VvwatchError
 
@@ -160,7 +161,8 @@ def test_a_traceback_is_shown_only_on_request(
     monkeypatch.setattr("vvwatch.cli.version.print_json", broken)
     quiet, loud = run("version", "--json"), run("--debug", "version", "--json")
     assert quiet.exit_code == loud.exit_code == 1
-    assert quiet.stderr.startswith("error: ZeroDivisionError: a fault of ours\n  try: ")
+    assert json.loads(quiet.stderr)["error"] == "ZeroDivisionError: a fault of ours"
+    assert next(iter(failure_lines(ZeroDivisionError("x")))) == "error: ZeroDivisionError: x"
     assert "Traceback" in loud.stderr
 
 
@@ -180,3 +182,53 @@ def test_a_number_that_is_none_is_refused_in_plain_words(run: Run, given: str) -
     done = run("jobs", "list", "--limit", given)
     assert done.exit_code == 2
     assert f"'{given}' is not a whole number from 1 to 200" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (("nonsense", "--json"), {"error": "no such command 'nonsense'", "try": "vvwatch --help"}),
+        (("jobs", "--json", "--limit", "x"), {"try": "vvwatch jobs list --help"}),
+        (("retry", "--json"), {"error": "missing argument 'ID'"}),
+        (("status", "--json", "--nope"), {"error": "no such option '--nope'"}),
+        (("dev", "--json"), {"error": "which folder?"}),
+        (("status", "--url", "nowhere", "--json"), {"where": "--url", "try": "write http://nowhere"}),
+    ],
+)
+def test_with_json_a_usage_error_is_one_object(
+    run: Run, args: tuple[str, ...], found: dict[str, str]
+) -> None:
+    done = run(*args)
+    document = json.loads(done.stderr)
+    assert done.stdout == ""
+    assert document.keys() == {"error", "where", "try", "code", "exit_code"}
+    assert (document["code"], document["exit_code"], done.exit_code) == ("usage", 2, 2)
+    assert found.items() <= document.items()
+
+
+def test_every_command_tells_programs_of_an_error_in_json(run: Run) -> None:
+    for command in COMMANDS:
+        document = json.loads(run(command, "--json", "--no-such-option").stderr)
+        assert document["code"] == "usage", command
+
+
+def test_json_behind_two_dashes_is_an_argument(run: Run) -> None:
+    assert run("nonsense", "--", "--json").stderr.startswith("error: no such command")
+
+
+def test_with_json_an_error_has_its_code_and_a_configuration_its_problems() -> None:
+    refused = RefusedRequest(404, "no export", "look", "GET /exports/x", "export_not_found")
+    assert failure_document(refused) == {
+        "error": "no export",
+        "where": "GET /exports/x",
+        "try": "look",
+        "code": "export_not_found",
+        "exit_code": 1,
+    }
+    assert failure_document(Failure("away", exit_code=69))["code"] == "unreachable"
+    assert failure_document(SchemaTooNew("too new"))["code"] == "schema_too_new"
+    assert failure_document(click.exceptions.Abort())["code"] == "interrupted"
+    assert failure_document(ZeroDivisionError("x"))["code"] == "internal_error"
+    found = failure_document(ConfigInvalid((Problem("a.toml", 3, "listen", "is wrong"),)))
+    assert (found["code"], found["where"]) == ("config_invalid", "a.toml:3 listen: is wrong")
+    assert found["problems"][0]["line"] == 3

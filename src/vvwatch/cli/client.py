@@ -39,10 +39,12 @@ class Reply:
 
 
 class RefusedRequest(Failure):
-    """Raised when the daemon answers with an error; `status` is the HTTP status."""
+    """Raised when the daemon answers with an error; `status` is the HTTP status, `reason` the API's error code."""
 
-    def __init__(self, status: int, message: str, hint: str, where: str) -> None:
-        super().__init__(message, hint, where=where, exit_code=_EXIT_CODES.get(status, FAILURE))
+    def __init__(self, status: int, message: str, hint: str, where: str, reason: str = "") -> None:
+        super().__init__(
+            message, hint, where=where, exit_code=_EXIT_CODES.get(status, FAILURE), reason=reason
+        )
         self.status = status
 
 
@@ -184,7 +186,9 @@ def _to_refusal(status: int, document: Any, where: str) -> RefusedRequest:
     hint = details.get("hint") if isinstance(details, dict) else None
     if status == 401:
         hint = None  # the API explains how to send a key, which is our part
-    return RefusedRequest(status, message, str(hint or _HINTS.get(status, "")), where)
+    return RefusedRequest(
+        status, message, str(hint or _HINTS.get(status, "")), where, str(error.get("code") or "")
+    )
 
 
 def _invalid_address(url: str) -> Failure:

@@ -95,11 +95,17 @@ class Root(Command, click.Group):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except Exception as error:  # noqa: BLE001  # every error is reported here, once
-            code = report_failure(error, debug=self.debug)
+            code = report_failure(error, debug=self.debug, as_json=_wants_json(args))
         code = code if isinstance(code, int) else 0
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def _wants_json(args: Sequence[str] | None) -> bool:
+    """Return whether the command line has --json. Reads it as text: it may be the part that cannot be parsed."""
+    given = list(sys.argv[1:] if args is None else args)
+    return "--json" in (given[: given.index("--")] if "--" in given else given)
 
 
 _EXAMPLES = (
