@@ -77,6 +77,7 @@ UNIT = (
     "test_telemetry.py",
 )
 SERVERS = (
+    "browser",
     "azurite",
     "entra",
     "pubsub",

@@ -1,0 +1,40 @@
+"""One browser, whose tests need not know whether it came."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Error, sync_playwright
+
+from tests.browser.chromium import FLAGS, find_chromium
+from tests.daemon_process import Daemon
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Skipped, with the reason in the summary, only where no Chromium can be had.
+
+    It ends with the last test of this folder: an open Playwright lets nothing else run an event loop in this thread.
+    """
+    try:
+        found = find_chromium()
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"NO BROWSER, so no page of the dashboard was looked at: {error}")
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(
+                executable_path=found.program, args=FLAGS, env={**os.environ, **found.environ}
+            )
+        except Error as error:
+            pytest.skip(f"NO BROWSER, so no page of the dashboard was looked at: {error.message}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="package")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("dashboard")) as running:
+        yield running

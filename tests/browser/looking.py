@@ -1,0 +1,86 @@
+"""What every page must be, whatever it shows: quiet, at home, within its width, and usable by everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+WIDTHS = (390, 1440)
+SCHEMES = ("light", "dark")
+_HEIGHT = 900
+_GRAVE = ("serious", "critical")
+_OVERFLOW = """() => {
+  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  if (wide <= 0) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+    .map(each => `${each.tagName.toLowerCase()}.${each.className}: ${each.textContent.trim().slice(0, 60)}`);
+}"""
+
+
+@dataclass
+class Look:
+    """A page with all that it complained of and asked for."""
+
+    page: Page
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def note_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != self.origin:
+            self.foreign.append(url)
+
+    def open(self, path: str) -> Page:
+        """Open a page of the server."""
+        answer = self.page.goto(f"{self.origin}{path}")
+        assert answer is not None
+        assert answer.status == 200, f"{path}: {answer.status}"
+        return self.page
+
+    def list_faults(self) -> list[str]:
+        """What is wrong with the page as it is now; empty if nothing is."""
+        wide = [f"wider than the window: {each}" for each in self.page.evaluate(_OVERFLOW)]
+        found = Axe().run(self.page).response["violations"]
+        grave = [_describe(each) for each in found if each["impact"] in _GRAVE]
+        outside = [f"asked another host: {url}" for url in self.foreign]
+        return [*self.complaints, *outside, *wide, *grave]
+
+    def press_tab(self, times: int) -> list[str]:
+        """The names of what has the focus after each of so many tabs."""
+        names = []
+        for _ in range(times):
+            self.page.keyboard.press("Tab")
+            names.append(str(self.page.evaluate("document.activeElement.textContent.trim()")))
+        return names
+
+
+@contextmanager
+def look(
+    browser: Browser, origin: str, width: int = 1440, scheme: str = "light", **options: Any
+) -> Iterator[Look]:
+    """A fresh window: no cookies, nothing cached."""
+    size = {"width": width, "height": _HEIGHT}
+    context = browser.new_context(viewport=size, color_scheme=scheme, **options)  # type: ignore[arg-type]
+    try:
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        found = Look(page, origin)
+        page.on("console", lambda line: found.complaints.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        page.on("request", lambda request: found.note_request(request.url))
+        yield found
+    finally:
+        context.close()
+
+
+def _describe(violation: dict[str, Any]) -> str:
+    places = [node["html"][:120] for node in violation["nodes"][:3]]
+    return f"axe {violation['impact']}: {violation['id']}: {violation['help']}: {places}"
