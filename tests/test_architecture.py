@@ -35,6 +35,7 @@ VENDORS: dict[str, str | tuple[str, ...]] = {
     "sqlite3": "store/db/sqlite",
     "uvicorn": "daemon/serving/",
     "wcmatch": "core/globs.py",
+    "jinja2": "api/pages/",
     "rich": "cli/",
     "click": "cli/",
 }

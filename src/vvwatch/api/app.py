@@ -27,6 +27,7 @@ from vvwatch.api.http.context import ApiContext, ApiSettings
 from vvwatch.api.http.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
 from vvwatch.api.openapi import reference
 from vvwatch.api.openapi.description import app_options, complete_document
+from vvwatch.api.pages.site import ROUTERS, install_pages
 from vvwatch.api.routes import (
     api_keys,
     attachments,
@@ -156,6 +157,8 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.methods = defaultdict(set)
     for router in (*(resource.router for resource in RESOURCES), reference.pages):
         app.include_router(router)
+    install_pages(app)
+    for router in (*(resource.router for resource in RESOURCES), reference.pages, *ROUTERS):
         for route in router.routes:
             app.state.methods[route.path] |= route.methods
     _add_guards(app, context.settings)

@@ -28,6 +28,9 @@ PREFIX: Final = "/api/v2"
 PUBLIC: Final = None
 """The scope of a route that needs no key."""
 
+SESSION_KEY: Final = "vvwatch.session_key"
+"""The scope key of a key's id and `created_at`, set by pages that call the API for a session; no request can set it."""
+
 _BEARER: Final = "bearer "
 
 
@@ -115,6 +118,11 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
     request.state.key_created_at = row.created_at
     if counted:
         _count_request(request, row.id, context.clock.now())
+    await note_use(context, row)
+
+
+async def note_use(context: ApiContext, row: ApiKey) -> None:
+    """Store that the key was used now, at most once a minute."""
     if keys.should_note_use(row, context.clock.now()):
         with suppress(Exception):  # a full disk must not lock the operator out
             await context.database.write(keys.note_use, row.id)
@@ -158,7 +166,7 @@ def _presented_key(request: Request) -> str:
 async def _check_key(request: Request, key: str) -> ApiKey:
     """Return the row of the request's active key. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
-    row = await context.database.read(keys.find_any, digest_key(key)) if has_valid_format(key) else None
+    row = await _find_key(request, key)
     if row is not None:
         request.state.key_id, request.state.key_name = row.id, row.name
     reason = _rejection_reason(row, key, context.clock.now())
@@ -171,6 +179,18 @@ async def _check_key(request: Request, key: str) -> ApiKey:
         )
         raise note_refusal(request, reason or Reason.UNKNOWN_KEY, error)
     return row
+
+
+async def _find_key(request: Request, key: str) -> ApiKey | None:
+    context: ApiContext = request.app.state.context
+    if (held := request.scope.get(SESSION_KEY)) is not None:
+        return await context.database.read(keys.find_by_id, *held)
+    return await context.database.read(keys.find_any, digest_key(key)) if has_valid_format(key) else None
+
+
+async def check_key(request: Request, key: str) -> ApiKey:
+    """Return the row of an active key that `request` presents in another place than its headers. Raises ApiError."""
+    return await _check_key(request, key.strip())
 
 
 def _rejection_reason(row: ApiKey | None, key: str, now: float) -> Reason | None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field
@@ -124,8 +124,8 @@ def respond_with_error(
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     retry_after: int | None = None,
-) -> JSONResponse:
-    """Return an error response; `retry_after` is in seconds."""
+) -> Response:
+    """Return an error response, a page for browsers; `retry_after` is in seconds."""
     request_id = request.scope.get(REQUEST_ID, "")
     moment = to_iso(request.app.state.context.clock.now())
     body = ErrorBody(
@@ -136,12 +136,23 @@ def respond_with_error(
         timestamp=moment,
         retry_after=retry_after,
     )
-    content = ErrorEnvelope(error=body, request_id=request_id).model_dump(exclude_none=True)
     pause = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return JSONResponse(content, status, headers={**(headers or {}), **pause, "X-Request-ID": request_id})
+    all_headers = {**(headers or {}), **pause, "X-Request-ID": request_id}
+    if _wants_page(request):
+        page: Response = request.app.state.error_page(request, status, body)
+        page.headers.update(all_headers)
+        return page
+    content = ErrorEnvelope(error=body, request_id=request_id).model_dump(exclude_none=True)
+    return JSONResponse(content, status, headers=all_headers)
 
 
-def error_response(request: Request, error: VvwatchError) -> JSONResponse:
+def _wants_page(request: Request) -> bool:
+    """Return whether a person asks with a browser, for something that is not the API's."""
+    path, accepted = request.scope["path"], request.headers.get("accept", "")
+    return not path.startswith("/api/") and "text/html" in accepted
+
+
+def error_response(request: Request, error: VvwatchError) -> Response:
     """Return the response for an expected error."""
     status, code = _status_and_code(error)
     details = {"hint": error.hint} if error.hint else {}
@@ -175,12 +186,12 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _handle_disconnect)
 
 
-async def _handle_known(request: Request, error: Exception) -> JSONResponse:
+async def _handle_known(request: Request, error: Exception) -> Response:
     assert isinstance(error, VvwatchError)  # noqa: S101  # registered for it
     return error_response(request, error)
 
 
-async def _handle_invalid(request: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
     if isinstance(error.body, bytes) and any(item["loc"][0] == "body" for item in error.errors()):
         what = "the body is not declared as JSON"
@@ -192,7 +203,7 @@ async def _handle_invalid(request: Request, error: Exception) -> JSONResponse:
     return respond_with_error(request, 422, "validation_error", message, {"errors": errors})
 
 
-def _unreadable_body(request: Request, what: str, hint: str = "") -> JSONResponse:
+def _unreadable_body(request: Request, what: str, hint: str = "") -> Response:
     problem = {"where": "body", "what": what}
     details = {"errors": [problem | {"hint": hint} if hint else problem]}
     return respond_with_error(
@@ -208,7 +219,7 @@ def _to_problem(found: Mapping[str, Any]) -> dict[str, str]:
     return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}
 
 
-async def _handle_http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
     status = error.status_code
     if status == 413:
@@ -238,12 +249,12 @@ def _why_unreadable(cause: BaseException | None) -> str:
     return "the JSON body cannot be parsed: it is nested too deeply, or a number is too long"
 
 
-async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
+async def _handle_disconnect(request: Request, _error: Exception) -> Response:
     """Answer a client that disconnected during the request: nothing was done, and it is no server error."""
     return respond_with_error(request, 408, "request_timeout", "the request stopped arriving")
 
 
-def internal_error(request: Request, error: Exception) -> JSONResponse:
+def internal_error(request: Request, error: Exception) -> Response:
     """Return the response for an unexpected error; only the log has the details, by request id.
 
     If this machine is short of a resource, the response says which and when to try again.

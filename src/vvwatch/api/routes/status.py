@@ -48,7 +48,7 @@ async def get_status(context: Context) -> Status:
     """Return automations, windows, work in progress and what needs attention."""
     daemon = await context.status()
     found = await context.database.read(queries.read_state, recent_since(context.clock.now()))
-    automations = [_to_automation(row, found, daemon) for row in found.automations]
+    automations = [to_automation(row, found, daemon) for row in found.automations]
     return Status(
         version=daemon.get("version", ""),
         address=daemon.get("address", ""),
@@ -81,7 +81,8 @@ def _to_sources(daemon: Document, name: str) -> dict[str, SourceStatus]:
     }
 
 
-def _to_automation(row: NamedAutomation, found: State, daemon: Document) -> AutomationStatus:
+def to_automation(row: NamedAutomation, found: State, daemon: Document) -> AutomationStatus:
+    """Return the status of one automation."""
     exporting, sweep = found.exporting.get(row.index_id), found.sweeps.get(row.id)
     active = status_of(row) == "active" and row.connector_status != catalog.DELETED
     return AutomationStatus.of(

@@ -127,8 +127,19 @@ def is_still_active(tx: Tx, key_id: str, created_at: float) -> bool:
 
     A new operator key keeps the id of the old one; the time tells them apart.
     """
+    return find_by_id(tx, key_id, created_at) is not None
+
+
+def find_active_by_id(tx: Tx, key_id: str) -> ApiKey | None:
+    """Return the active key of this id, or None."""
     row = first_of(ApiKey, tx.execute(sa.select(api_keys).where(api_keys.c.id == key_id)))
-    return row is not None and row.created_at == created_at and is_active(row, tx.now)
+    return row if row is not None and is_active(row, tx.now) else None
+
+
+def find_by_id(tx: Tx, key_id: str, created_at: float) -> ApiKey | None:
+    """Return the active key created under this id at that time, or None."""
+    row = find_active_by_id(tx, key_id)
+    return row if row is not None and row.created_at == created_at else None
 
 
 def should_note_use(row: ApiKey, now: float) -> bool:

@@ -1,0 +1,1 @@
+"""The dashboard: pages for browsers over the same functions and queries as the API's routes."""

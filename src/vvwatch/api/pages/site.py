@@ -1,0 +1,30 @@
+"""All pages of the dashboard, and what they need of the application."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI
+
+from vvwatch.api.pages import action_routes, assets, live, login, overview
+from vvwatch.api.pages.access import render_error
+from vvwatch.api.pages.live import OpenPages
+from vvwatch.api.pages.login import Logins
+
+ROUTERS: Final = (
+    assets.router,
+    login.router,
+    login.pages,
+    action_routes.router,
+    live.router,
+    overview.router,
+)
+
+
+def install_pages(app: FastAPI) -> None:
+    """Add the pages to the application."""
+    app.state.logins = Logins()
+    app.state.open_pages = OpenPages()
+    app.state.error_page = render_error
+    for router in ROUTERS:
+        app.include_router(router)
