@@ -72,7 +72,7 @@ def test_totals_name_nobody_and_tell_the_worst() -> None:
 
 def test_each_label_is_one_of_names_or_of_words_of_ours() -> None:
     """Look at a new label here: values that people chose belong to NAME_LABELS, and need a key to be seen."""
-    ours = {"version", "state", "outcome", "reason", "status", "step", "error_type", "le"}
+    ours = {"version", "state", "outcome", "reason", "status", "step", "error_type", "le", "stage", "period"}
     labels = {label for metric in make_metrics(CollectorRegistry()).values() for label in metric._labelnames}
     assert labels - ours == set(NAME_LABELS)
 

@@ -15,6 +15,7 @@ from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from vvwatch.daemon.measuring import Measurements
 from vvwatch.daemon.state import list_watched, measure_work
 from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreUnavailable
@@ -110,7 +111,7 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     Orphans are files that no row names: leftovers of a crash, and of what other nodes deleted.
     """
     calendar = Calendar(components.telemetry)
-    traffic = Traffic()
+    traffic, measurements = Traffic(), Measurements(components)
     pruner = Pruner(
         components.database, components.engine.prune, components.clock, components.telemetry, stopping.is_set
     )
@@ -118,7 +119,7 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     worker = DeletionWorker(components.database, components.clock, components.telemetry, stopping.is_set)
 
     async def measure() -> None:
-        await _measure_daemon(components, notifier, traffic)
+        await _measure_daemon(components, notifier, traffic, measurements)
 
     async def prune() -> None:
         await pruner.run(components.config.retention)
@@ -147,12 +148,15 @@ def _plan_vectors(components: Components, calendar: Calendar, stopping: anyio.Ev
         calendar.add("vectors", filler.run, _VECTORS_SECONDS, random.uniform(*_FIRST_FILL_SECONDS))  # noqa: S311  # no secret
 
 
-async def _measure_daemon(components: Components, notifier: Notifier, before: Traffic) -> None:
+async def _measure_daemon(
+    components: Components, notifier: Notifier, before: Traffic, measurements: Measurements
+) -> None:
     reported = {label: components.telemetry.list_reported(label) for label in ("automation", "connector")}
     try:
         await components.database.check()
         figures = await measure_work(components)
         there = await list_watched(components)
+        gauges = await measurements.take()
     except StoreUnavailable:
         notifier.status("the database does not work")
         raise
@@ -163,5 +167,5 @@ async def _measure_daemon(components: Components, notifier: Notifier, before: Tr
         before.transactions + since.transactions,
         before.reruns + since.reruns,
     )
-    components.telemetry.emit("daemon.measured", **figures, **asdict(since))
+    components.telemetry.emit("daemon.measured", **figures, **gauges, **asdict(since))
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))

@@ -72,6 +72,11 @@ class Spool:
         self._max_bytes = max_bytes
         self._taken_bytes = 0
 
+    @property
+    def taken_bytes(self) -> int:
+        """The room in use."""
+        return self._taken_bytes
+
     @asynccontextmanager
     async def file(self, size_bytes: int, *filled: tuple[int, int]) -> AsyncIterator[SpoolFile]:
         """Yield a file for an object of `size_bytes`, whose stretches `filled` (start, length) are written.

@@ -28,6 +28,21 @@ _GAUGES: Final = {
     "queue_state": ("1 for the state that the queue of a connector is in.", ("connector", "state")),
     "stretched": ("Whether scans are further apart than configured, to keep a budget.", ("automation",)),
     "last_complete_sweep_timestamp_seconds": ("When a full scan was last complete.", ("automation",)),
+    "automation_failing": ("Whether the last scan of an automation failed.", ("automation",)),
+    "scan_unproven": ("Whether objects are missing that do not count as deleted yet.", ("automation",)),
+    "oldest_waiting_seconds": ("The age of the oldest unfinished piece of work.", ("stage",)),
+    "spend_usd": (
+        "What calls cost in this UTC day or month, as far as prices are known.",
+        ("processor", "period"),
+    ),
+    "budget_used_ratio": ("The part of a budget that is spent; 1 is all of it.", ("processor", "period")),
+    "spool_used_bytes": ("Room that media on their way take.", ()),
+    "spool_limit_bytes": ("Room that media on their way may take.", ()),
+    "state_dir_free_bytes": ("Free room on the disk of the state directory.", ()),
+    "state_dir_size_bytes": ("The size of the disk of the state directory.", ()),
+    "nodes_up": ("Nodes that work.", ()),
+    "files_pending": ("Files of import jobs that are not finished.", ()),
+    "items_pending": ("Media items of prompt runs that are not finished.", ()),
     "windows_open": ("Windows that gather objects now.", ()),
     "delivery_backlog": ("Deliveries that are due or wait for a retry.", ()),
     "connections_open": ("Connections to the API that are open.", ()),
@@ -55,6 +70,8 @@ _COUNTERS: Final = {
     "windows_closed_total": ("Windows that became import jobs.", ("reason",)),
     "import_jobs_total": ("Import jobs that ended.", ("status",)),
     "import_files_total": ("Files of import jobs that ended.", ("status",)),
+    "import_files_failed_total": ("Files that could not be imported.", ("reason",)),
+    "scans_unproven_total": ("Full scans that lacked too much to be believed.", ()),
     "run_items_total": ("Media items of prompt runs that ended.", ("status",)),
     "runs_total": ("Prompt runs that ended.", ("status",)),
     "processor_calls_total": ("Calls of models that ended.", ("processor", "status")),
@@ -78,6 +95,16 @@ _COUNTERS: Final = {
     "requests_refused_total": ("Requests refused before they had any effect.", ("reason",)),
     "errors_total": ("Failures.", ("step", "error_type")),
 }
+_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "scans_total": ("ok", "failed"),
+    "import_jobs_total": ("completed", "failed", "cancelled"),
+    "import_files_total": ("imported", "failed", "skipped"),
+    "run_items_total": ("completed", "partial", "failed"),
+    "runs_total": ("completed", "completed_with_failures", "failed", "cancelled"),
+    "exports_total": ("completed", "failed"),
+    "deliveries_total": ("delivered", "retrying", "failed"),
+}
+"""Values of a counter's only label that are there, as 0, before the first event: `increase` needs them."""
 NAME_LABELS: Final = ("automation", "connector", "processor")
 """The labels with values that people chose: names and ids from the configuration."""
 _TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
@@ -87,6 +114,10 @@ _TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "vvwatch_source_healthy": min,
     "vvwatch_queue_healthy": min,
     "vvwatch_stretched": max,
+    "vvwatch_automation_failing": max,
+    "vvwatch_scan_unproven": max,
+    "vvwatch_spend_usd": max,
+    "vvwatch_budget_used_ratio": max,
 }
 """How a gauge's values for several names become one: the worst of them. All other gauges are added up."""
 _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
@@ -105,6 +136,9 @@ def make_metrics(registry: CollectorRegistry) -> Metrics:
         metrics[name] = Gauge(f"vvwatch_{name}", text, labels, registry=registry)
     for name, (text, labels) in _COUNTERS.items():
         metrics[name] = Counter(f"vvwatch_{name}", text, labels, registry=registry)
+    for name, values in _KNOWN.items():
+        for value in values:
+            metrics[name].labels(value)
     for name, (text, buckets) in _HISTOGRAMS.items():
         metrics[name] = Histogram(f"vvwatch_{name}", text, buckets=buckets, registry=registry)
     return metrics
@@ -137,6 +171,27 @@ def set_gauge(name: str, *labels: str, value: float | None = None) -> Update:
         number = fields.get(name) if value is None else value
         if number is not None:
             _find_child(metrics[name], labels, {}, fields).set(number)
+
+    return update
+
+
+def set_each(name: str, *labels: str) -> Update:
+    """Return an update that sets a gauge from the event's field of its name, if present, and drops other values.
+
+    The field maps the value of the label, or a tuple of those of all `labels`, to a number.
+    """
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        if (values := fields.get(name)) is None:
+            return
+        gauge: Any = metrics[name]
+        wanted = {(each,) if isinstance(each, str) else each: number for each, number in values.items()}
+        for each, number in wanted.items():
+            gauge.labels(*each).set(number)
+        [family] = gauge.collect()
+        for sample in family.samples:
+            if (found := tuple(sample.labels[label] for label in labels)) not in wanted:
+                gauge.remove(*found)
 
     return update
 

@@ -134,6 +134,11 @@ def count_lost(tx: Tx) -> int:
     return int(tx.execute(sa.select(sa.func.count()).where(_silent(tx.now), recent)).scalar_one())
 
 
+def count_up(tx: Tx) -> int:
+    """Return how many nodes work; without a table of nodes, this one."""
+    return max(1, int(tx.execute(sa.select(sa.func.count()).where(sa.not_(_silent(tx.now)))).scalar_one()))
+
+
 def _silent(now: float) -> sa.ColumnElement[bool]:
     return nodes.c.seen_at < now - sa.func.coalesce(nodes.c.heartbeat_seconds, HEARTBEAT_SECONDS)
 
