@@ -47,6 +47,8 @@ TURNS: Final[Mapping[str, int]] = {
     "tests/store/watching/test_burst.py": 3,
     "tests/test_docs.py::test_a_newcomers_first_command": 3,  # installs everything
     "tests/test_docs.py::test_every_benchmark_runs": 7,
+    "tests/test_monitoring.py::test_a_prometheus": 2,  # a daemon that is measured
+    "tests/test_monitoring.py::test_a_running_daemon": 2,
     "tests/test_processors_docs.py::test_a": 4,  # newcomers with models and programs
     "tests/test_rolling_update.py": 3,
     "tests/test_supply.py::test_the_bill_of_materials": 4,

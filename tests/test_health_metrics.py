@@ -77,6 +77,38 @@ def test_each_label_is_one_of_names_or_of_words_of_ours() -> None:
     assert labels - ours == set(NAME_LABELS)
 
 
+def test_measured_values_replace_those_measured_before() -> None:
+    telemetry = Telemetry("1")
+    for spent, failing in (({("", "day"): 2.5, ("gpt", "day"): 2.0}, {"a": True}), ({("", "day"): 3.0}, {})):
+        telemetry.emit("daemon.measured", spend_usd=spent, automation_failing=failing)
+    telemetry.emit("daemon.measured", nodes_up=2)
+    assert sample(telemetry, "spend_usd", processor="", period="day") == 3
+    assert sample(telemetry, "spend_usd", processor="gpt", period="day") is None
+    assert sample(telemetry, "automation_failing", automation="a") is None
+
+
+def test_the_total_spending_is_that_of_all_processors_not_their_sum() -> None:
+    telemetry = Telemetry("1")
+    telemetry.emit("daemon.measured", spend_usd={("", "day"): 5.0, ("gpt", "day"): 3.0})
+    assert b'vvwatch_spend_usd{period="day"} 5.0' in telemetry.exposition(with_names=False)
+
+
+def test_outcomes_are_counted_from_zero() -> None:
+    telemetry = Telemetry("1")
+    assert sample(telemetry, "deliveries_total", outcome="failed") == 0
+    assert sample(telemetry, "import_files_total", status="failed") == 0
+
+
+def test_failed_files_are_counted_by_reason_and_unproven_scans_each_time() -> None:
+    telemetry = Telemetry("1")
+    for reason in ("media_damaged", "media_damaged", "media_limit"):
+        telemetry.emit("import.file_failed", reason=reason, object_key="a.mp4")
+    for _ in range(2):
+        telemetry.emit("reconcile.doubted", automation="a", remark="30 of 53 are missing")
+    assert sample(telemetry, "import_files_failed_total", reason="media_damaged") == 2
+    assert sample(telemetry, "scans_unproven_total") == 2
+
+
 def test_what_is_there_no_more_is_not_told_of() -> None:
     telemetry = Telemetry("1")
     for name in ("gone", "there"):

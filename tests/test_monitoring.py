@@ -124,7 +124,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         (found.incoming / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing")
         (found.incoming / "other.txt").write_text("no media")
         with found:
-            wait_until(lambda: "vvwatch_state_dir_free_bytes" in scrape(found), "measured once", 60)
+            wait_until(lambda: "vvwatch_oldest_waiting_seconds{" in scrape(found), "measured once", 60)
             wait_until(lambda: bool(found.get("/exports")), "exported", 60)
             wait_until(lambda: 'outcome="delivered"} 0' not in scrape(found), "delivered", 60)
             yield found
