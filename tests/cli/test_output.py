@@ -15,7 +15,6 @@ from vvwatch.cli.output import (
     format_until,
     is_terminal,
     parse_moment,
-    print_columns,
     to_json,
 )
 
@@ -65,11 +64,6 @@ def test_json_holds_names_that_are_no_text() -> None:
     assert to_json({"key": "é bad\udcff"}) == '{"key": "é bad\\udcff"}'
 
 
-def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    print_columns([("a", "failed"), ("long name", "x")], ("NAME", "STATE"))
-    assert capsys.readouterr().out == "NAME       STATE\na          failed\nlong name  x\n"
-
-
 @pytest.mark.parametrize(
     ("environ", "refused", "wanted"),
     [
@@ -95,37 +89,3 @@ def test_no_colour_takes_colours_away_and_not_the_view(environ: dict[str, str], 
 
     assert is_terminal(Terminal(), environ) is drawn
     assert is_terminal(io.StringIO(), environ) is False
-
-
-HEADS = ("ID", "INDEX", "SIZE", "LINK")
-ROWS = [("i" * 30, "n" * 60, "1 kB", "l" * 30), ("i", "n", "-", "-")]
-
-
-@pytest.mark.parametrize(
-    ("room", "heads"), [(140, HEADS), (110, ("ID", "INDEX", "SIZE")), (96, ("ID", "INDEX"))]
-)
-def test_a_narrow_terminal_loses_what_can_be_spared(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int, heads: tuple[str, ...]
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(room))
-    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
-    lines = capsys.readouterr().out.splitlines()
-    assert tuple(lines[0].split()) == heads
-    assert max(map(len, lines)) <= room
-
-
-def test_a_name_is_shortened_and_an_id_never(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == f"{'i' * 30}  {'n' * 27}…"
-
-
-def test_a_program_gets_every_column(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
-    assert "LINK" in capsys.readouterr().out

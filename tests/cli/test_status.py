@@ -236,7 +236,7 @@ def test_a_narrow_terminal_has_the_state_of_each_automation(
     ]
     table = run("status").stdout.split("\n\n")[1].splitlines()
     assert max(map(len, table)) <= 80
-    assert table[0].split()[:3] == ["AUTOMATION", "STATE", "SOURCE"]
+    assert {"AUTOMATION", "STATE", "SOURCE", "WINDOW"} <= set(table[0].split())
     assert "closes now" in table[1]
 
 

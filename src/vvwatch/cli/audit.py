@@ -10,7 +10,9 @@ import click
 
 from vvwatch.cli.client import Client, client_options
 from vvwatch.cli.commands import Command, WholeNumber
-from vvwatch.cli.output import format_ago, print_columns, print_json
+from vvwatch.cli.ids import WORK, find_id
+from vvwatch.cli.output import format_ago, print_json
+from vvwatch.cli.tables import print_columns
 from vvwatch.core.durations import parse_duration
 from vvwatch.errors import InvalidInput
 
@@ -18,6 +20,7 @@ _HEADS: Final = ("WHEN", "WHO", "ACTION", "RESOURCE", "DETAILS", "ROUTE", "ADDRE
 _SPARE: Final = ("REQUEST", "ROUTE", "DETAILS")
 _PER_PAGE: Final = 200
 _MOST: Final = 100_000
+_NOBODYS_KEY: Final = ("config", "cli", "daemon")
 
 Entry = dict[str, Any]
 
@@ -71,11 +74,16 @@ class Moment(click.ParamType[str]):
 @client_options
 def audit(client: Client, *, resource: str | None, limit: int, as_json: bool, **query: str | None) -> None:
     """List who created, changed, deleted, paused or retried what, newest first, and who was refused."""
+    actor = query.get("actor")
+    query["actor"] = find_id(client, actor, "key") if actor and actor not in _NOBODYS_KEY else actor
+    resource = find_id(client, resource, *WORK) if resource else None
     found = list(_list_entries(client, limit, {**query, "resource_id": resource}))
     if as_json:
         print_json({"audit": found})
     elif found:
-        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "ACTION")
+        print_columns(
+            [_to_row(each) for each in found], _HEADS, _SPARE, ("WHO", "ACTION", "RESOURCE", "DETAILS")
+        )
     else:
         click.echo("the audit trail has no such entry; refused requests are written to it once a minute")
 

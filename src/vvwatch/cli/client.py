@@ -70,10 +70,10 @@ class Client:
         """Return the JSON answer to GET /api/v2 + `path`; drops parameters that are None. Raises Failure."""
         return self._json("GET", path, query)
 
-    def find(self, path: str) -> Any:
+    def find(self, path: str, **query: object) -> Any:
         """Return the answer as `get` does; None if there is no such resource."""
         try:
-            return self.get(path)
+            return self.get(path, **query)
         except RefusedRequest as refused:
             if refused.status == 404:
                 return None

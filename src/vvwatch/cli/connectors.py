@@ -9,14 +9,15 @@ import click
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family, limit_option
 from vvwatch.cli.failures import FAILURE
+from vvwatch.cli.ids import find_id
 from vvwatch.cli.output import (
     cell_text,
     escape_controls,
     format_ago,
     format_size,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("CONNECTOR", "TYPE", "SCOPES", "STATUS", "TESTED", "WHY")
 _SPARE = ("TYPE", "SCOPES", "TESTED")
@@ -44,7 +45,7 @@ def list_connectors(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"connectors": found})
     elif found:
-        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "WHY")
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, ("CONNECTOR", "WHY"))
     else:
         click.echo("there is no connector: declare one as [connectors.NAME], then reload")
 
@@ -56,6 +57,7 @@ def list_connectors(client: Client, *, as_json: bool) -> None:
 @client_options
 def test(client: Client, connector_id: str, *, as_json: bool) -> None:
     """Test whether a location can be listed and, for exports, written."""
+    connector_id = find_id(client, connector_id, "conn")
     found = client.post(f"/connectors/{quote_segment(connector_id)}/test")
     is_good = bool(found["success"])
     if as_json:
@@ -81,7 +83,7 @@ def browse(
 ) -> None:
     """List files of a location."""
     body = {"prefix": prefix, "pattern": pattern, "limit": limit}
-    found = client.post(f"/connectors/{quote_segment(connector_id)}/browse", body)
+    found = client.post(f"/connectors/{quote_segment(find_id(client, connector_id, 'conn'))}/browse", body)
     if as_json:
         print_json({"files": found})
     elif found:
@@ -104,7 +106,9 @@ def prompts(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"prompts": found})
     else:
-        print_columns([_to_prompt_row(each) for each in found], _PROMPT_HEADS, ("VERSION", "NAME"), "TEXT")
+        print_columns(
+            [_to_prompt_row(each) for each in found], _PROMPT_HEADS, ("VERSION", "NAME"), ("PROMPT", "TEXT")
+        )
 
 
 def _to_row(connector: dict[str, Any]) -> tuple[str, ...]:

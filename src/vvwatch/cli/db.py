@@ -14,7 +14,8 @@ from vvwatch.cli.commands import Branch, Command, config_option, json_option, st
 from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.db_secrets import reseal, reset_secrets
 from vvwatch.cli.failures import FAILURE, USAGE, Failure
-from vvwatch.cli.output import escape_controls, format_size, pluralize, print_columns, print_json
+from vvwatch.cli.output import escape_controls, format_size, pluralize, print_json
+from vvwatch.cli.tables import print_columns
 from vvwatch.store.admin import invariants
 from vvwatch.store.admin.invariants import Finding
 from vvwatch.store.admin.moving import Moved, copy, require_whole

@@ -14,7 +14,8 @@ from vvwatch.cli.commands import Command, config_option, json_option, state_dir_
 from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.local_daemon import find_state_dir
-from vvwatch.cli.output import escape_controls, print_columns, print_json
+from vvwatch.cli.output import escape_controls, print_json
+from vvwatch.cli.tables import print_columns
 from vvwatch.core.audit import CLI, Origin
 from vvwatch.store.admin import audit, nodes, resealing
 from vvwatch.store.admin.resealing import Resealed

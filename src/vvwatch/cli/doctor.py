@@ -10,6 +10,7 @@ import click
 from vvwatch.cli.client import Client, client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE, Failure
+from vvwatch.cli.ids import ambiguous_id, match_names
 from vvwatch.cli.output import escape_controls, pluralize, print_json
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -48,10 +49,13 @@ def _find_connector(client: Client, name: str) -> str:
     """Return the id of the connector called `name`. Raises Failure for none, or several."""
     there = client.get("/connectors")
     ids = [each["connector_id"] for each in there if name in _connector_names(each)]
-    if len(ids) != 1:
-        known = ", ".join(ids or [each["connector_id"] for each in there])
-        what = f"{name!r} could be any of several connectors" if ids else f"no connector is called {name!r}"
-        raise Failure(what, f"there is: {known}" if known else "declare one, then reload")
+    ids = ids or [each["connector_id"] for each in there if match_names(name, _connector_names(each))]
+    if len(ids) > 1:
+        raise ambiguous_id(name, ids)
+    if not ids:
+        known = ", ".join(each["connector_id"] for each in there)
+        hint = f"there is: {known}" if known else "declare one, then reload"
+        raise Failure(f"no connector is called {name!r}", hint)
     return str(ids[0])
 
 

@@ -8,14 +8,15 @@ import click
 
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family, limit_option
+from vvwatch.cli.ids import find_id
 from vvwatch.cli.output import (
     cell_text,
     escape_controls,
     format_ago,
     format_size,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("EXPORT", "INDEX", "STATUS", "ATTEMPTS", "CREATED", "WHERE")
 _SPARE = ("ATTEMPTS", "INDEX")
@@ -52,11 +53,12 @@ def list_exports(client: Client, limit: int, *, as_json: bool) -> None:
 @client_options
 def show(client: Client, export_id: str, *, as_json: bool) -> None:
     """Show one export with its files."""
-    found = client.get(f"/exports/{quote_segment(export_id)}")
+    found = client.get(f"/exports/{quote_segment(find_id(client, export_id, 'exp'))}")
     if as_json:
         print_json(found)
         return
-    print_columns([_to_row(found)], _HEADS, _SPARE, "WHERE")
+    if print_columns([_to_row(found)], _HEADS, _SPARE, "WHERE"):
+        click.echo(escape_controls(_to_row(found)[-1]))
     if found.get("files"):
         click.echo()
         rows = [_to_file_row(each) for each in found["files"]]

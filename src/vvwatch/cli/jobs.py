@@ -9,6 +9,7 @@ import click
 
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family, limit_option
+from vvwatch.cli.ids import find_id
 from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.output import (
     cell_text,
@@ -17,9 +18,9 @@ from vvwatch.cli.output import (
     format_cost,
     format_size,
     pluralize,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("JOB", "INDEX", "STATUS", "IMPORTED", "FAILED", "SKIPPED", "PROMPT RUN", "STARTED")
 _SPARE = ("PROMPT RUN", "SKIPPED")
@@ -68,6 +69,7 @@ def list_jobs(client: Client, name: str | None, status: str | None, limit: int, 
 @client_options
 def show(client: Client, job_id: str, *, as_json: bool) -> None:
     """Show one import job with its files, its prompt run with failures, and its exports."""
+    job_id = find_id(client, job_id, "job")
     job = client.get(f"/import-jobs/{quote_segment(job_id)}")
     files = list(list_files(client, job_id))
     run_id = job["execution"]["run_id"]
@@ -129,7 +131,12 @@ def _print_job(job: dict[str, Any], files: list[dict[str, Any]]) -> None:
     print_columns([_to_row(job)], _HEADS, _SPARE, "INDEX")
     if files:
         click.echo()
-        print_columns([_to_file_row(each) for each in files], _FILE_HEADS)
+        was_cut = print_columns(
+            [_to_file_row(each) for each in files], _FILE_HEADS, ("SIZE",), ("PATH", "WHY")
+        )
+        failed = [each for each in files if each["status"] == "failed"] if was_cut else []
+        for each in failed[:_MOST_SEGMENTS]:
+            click.echo(escape_controls(f"{each['file_id']} {each['path']}: {_to_file_row(each)[-1]}"))
 
 
 def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping[str | None, str]) -> None:
@@ -143,7 +150,10 @@ def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping
         click.echo()
         listed = failed[:_MOST_SEGMENTS]
         print_columns(
-            [_to_segment_row(each, names) for each in listed], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY"
+            [_to_segment_row(each, names) for each in listed],
+            _SEGMENT_HEADS,
+            ("ANSWER", "SEGMENT"),
+            ("FILE", "WHY"),
         )
     if len(failed) > _MOST_SEGMENTS:
         click.echo(f"and {len(failed) - _MOST_SEGMENTS:,} more, with --json")

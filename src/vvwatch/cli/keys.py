@@ -8,9 +8,12 @@ import click
 
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family, WholeNumber
-from vvwatch.cli.output import escape_controls, format_ago, format_until, print_columns, print_json
+from vvwatch.cli.ids import find_id
+from vvwatch.cli.output import escape_controls, format_ago, format_until, print_json
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("KEY", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE")
+_SPARE = ("BEGINS WITH", "CREATED", "EXPIRES")
 _SCOPES = ("search", "read", "write", "admin")
 
 
@@ -65,7 +68,7 @@ def list_keys(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"keys": found})
     elif found:
-        print_columns([_to_row(each) for each in found], _HEADS)
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "NAME")
     else:
         click.echo("there are no keys")
 
@@ -75,7 +78,7 @@ def list_keys(client: Client, *, as_json: bool) -> None:
 @client_options
 def revoke(client: Client, key_id: str, *, as_json: bool) -> None:
     """Revoke a key for good."""
-    revoked = client.post(f"/api-keys/{quote_segment(key_id)}/revoke")
+    revoked = client.post(f"/api-keys/{quote_segment(find_id(client, key_id, 'key'))}/revoke")
     if as_json:
         print_json(revoked)
     else:

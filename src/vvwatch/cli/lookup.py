@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vvwatch.cli.client import Client
 from vvwatch.cli.failures import Failure
+from vvwatch.cli.ids import match_names
 
 _MOST_NAMED: Final = 20
 
@@ -42,11 +43,14 @@ def find_by_name(client: Client, name: str) -> IndexAutomations:
     """Return the index or automation called `name`. Raises Failure for none, or several."""
     everything = list_automations(client)
     found = [each for each in everything if name in each.names]
+    found = found or [each for each in everything if match_names(name, tuple(each.names))]
     if len(found) == 1:
         return found[0]
     ids = _join_ids([each.index_id for each in found or everything])
     if found:
-        raise Failure(f"{name!r} could be any of several", f"name one by its id: {ids}")
+        raise Failure(
+            f"{name!r} could be any of several", f"name one by its id: {ids}", reason="ambiguous_id"
+        )
     raise Failure(
         f"no index or automation is called {name!r}",
         f"there is: {ids}" if ids else "declare one, then reload",

@@ -1,23 +1,17 @@
-"""Output: JSON for programs, columns and text for people."""
+"""Output: JSON for programs, text for people."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TextIO
 
 import click
 
-_GAP: Final = "  "
-_NARROWEST: Final = 8
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_GOOD: Final = frozenset({"active", "completed", "delivered", "healthy", "imported", "processed", "ready"})
-_BAD: Final = frozenset({"failed", "disabled", "degraded", "dead_letter", "completed_with_failures"})
 
 
 def choose_colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
@@ -55,64 +49,6 @@ def to_json(document: object, indent: int | None = None) -> str:
     """Return `document` as JSON text. Bytes that are not UTF-8, as in some file names, become escapes."""
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def print_columns(
-    rows: Sequence[Sequence[str]], heads: Sequence[str] = (), spare: Sequence[str] = (), cut: str = ""
-) -> None:
-    """Print `rows` in columns below bold `heads`; colours words for good and bad.
-
-    On a narrow terminal drops the columns `spare` in their order, then shortens the column `cut`. Output for
-    programs is never narrowed.
-    """
-    table = [[escape_controls(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
-    table = _fit_table(table, spare, cut, _terminal_width()) if heads else table
-    widths = _column_widths(table)
-    for position, row in enumerate(table):
-        cells = (_paint(cell.ljust(width)) for cell, width in zip(row, widths, strict=True))
-        line = _GAP.join(cells).rstrip()
-        click.echo(click.style(line, bold=True) if heads and position == 0 else line)
-
-
-def _terminal_width() -> int | None:
-    """Return the columns of the terminal or of $COLUMNS; None if nothing limits them."""
-    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
-        return None
-    return shutil.get_terminal_size().columns
-
-
-def _column_widths(table: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*table, strict=True)]
-
-
-def _fit_table(table: list[list[str]], spare: Sequence[str], cut: str, room: int | None) -> list[list[str]]:
-    for head in spare:
-        if _excess_width(table, room) > 0:
-            place = table[0].index(head)
-            table = [[cell for position, cell in enumerate(row) if position != place] for row in table]
-    if cut and (excess := _excess_width(table, room)) > 0:
-        place = table[0].index(cut)
-        most = max(_column_widths(table)[place] - excess, _NARROWEST)
-        for row in table:
-            row[place] = _shorten(row[place], most)
-    return table
-
-
-def _excess_width(table: Sequence[Sequence[str]], room: int | None) -> int:
-    """Return by how many columns the table is too wide."""
-    widths = _column_widths(table)
-    return 0 if room is None else sum(widths) + len(_GAP) * (len(widths) - 1) - room
-
-
-def _shorten(cell: str, most: int) -> str:
-    return cell if len(cell) <= most else f"{cell[: most - 1]}…"
-
-
-def _paint(cell: str) -> str:
-    word = cell.strip()
-    if word in _GOOD:
-        return click.style(cell, fg="green")
-    return click.style(cell, fg="red") if word in _BAD else cell
 
 
 def escape_controls(text: str) -> str:

@@ -12,7 +12,8 @@ import click
 
 from vvwatch.cli.commands import Command, WholeNumber, config_option, json_option
 from vvwatch.cli.failures import FAILURE
-from vvwatch.cli.output import escape_controls, format_duration, print_columns, print_json
+from vvwatch.cli.output import escape_controls, format_duration, print_json
+from vvwatch.cli.tables import print_columns
 from vvwatch.config import load
 from vvwatch.core.costs import Forecast
 from vvwatch.daemon.forecasting import USUAL_SECONDS, Work
@@ -30,6 +31,7 @@ _HEADS: Final = (
     "FOUND AFTER",
     "AT WORST",
 )
+_SPARE: Final = ("CALLS/DAY", "LEARNT BY", "CALLS/HOUR", "OBJECTS")
 
 
 @click.command(
@@ -139,7 +141,7 @@ def _print_plan(found: Sequence[Planned], why_none: str) -> None:
             _format_usd(total["usd_per_month"]),
         )
         rows.append(("all", "", "", "", *sums, "", ""))
-    print_columns(rows, _HEADS)
+    print_columns(rows, _HEADS, _SPARE, "AUTOMATION")
     for each in found:
         for note in _list_notes(each):
             click.echo(escape_controls(f"{each.name}: {note}"))

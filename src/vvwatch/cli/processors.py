@@ -9,7 +9,8 @@ import click
 
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family
-from vvwatch.cli.output import escape_controls, format_cost, format_until, print_columns, print_json
+from vvwatch.cli.output import escape_controls, format_cost, format_until, print_json
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("PROCESSOR", "TYPE", "STATE", "IN FLIGHT", "CALLS TODAY", "TOKENS TODAY", "COST TODAY")
 _SPARE = ("TOKENS TODAY", "TYPE")

@@ -10,6 +10,7 @@ import click
 from vvwatch.cli.client import Client, RefusedRequest, client_options, quote_segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.ids import WORK, find_id
 from vvwatch.cli.jobs import list_failed_segments, list_files
 from vvwatch.cli.output import escape_controls, print_json
 
@@ -34,13 +35,14 @@ def retry(client: Client, identifier: str, *, as_json: bool) -> None:
 
     For a job or a run, retries every failure, or the single one named after a slash.
     """
-    kind, _, piece = identifier.partition("/")
-    if kind.startswith("job_"):
-        retried = [_retry_file(client, kind, piece)] if piece else _retry_job(client, kind)
-    elif kind.startswith("run_"):
-        retried = _retry_run(client, kind, piece)
+    whole, slash, piece = identifier.partition("/")
+    whole = find_id(client, whole, *WORK)
+    if whole.startswith("job_"):
+        retried = [_retry_file(client, whole, piece)] if piece else _retry_job(client, whole)
+    elif whole.startswith("run_"):
+        retried = _retry_run(client, whole, piece)
     else:
-        retried = [client.post(_find_route(identifier))]
+        retried = [client.post(_find_route(f"{whole}{slash}{piece}"))]
     if as_json:
         print_json({"retried": retried})
         return
@@ -115,7 +117,8 @@ def _format_answer(answer: dict[str, Any]) -> str:
 @client_options
 def dismiss(client: Client, identifiers: tuple[str, ...], *, as_json: bool) -> None:
     """Stop showing a failure under "needs you", and equal ones. Later failures are shown again."""
-    found = [client.post(f"/attention/{quote_segment(each)}/dismiss") for each in identifiers]
+    wholes = [find_id(client, each, *WORK) for each in identifiers]
+    found = [client.post(f"/attention/{quote_segment(each)}/dismiss") for each in wholes]
     dismissed = [each for answer in found for each in answer["dismissed"]]
     if as_json:
         print_json({"dismissed": dismissed})

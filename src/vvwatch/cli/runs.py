@@ -11,15 +11,16 @@ from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, limit_option
 from vvwatch.cli.explain import to_address
 from vvwatch.cli.failures import Failure
+from vvwatch.cli.ids import find_id
 from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.output import (
     cell_text,
     escape_controls,
     format_ago,
     format_cost,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("RUN", "PROMPT", "STATUS", "DONE", "FAILED", "COST", "STARTED")
 _SPARE = ("COST", "PROMPT")
@@ -66,7 +67,9 @@ def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None
 @client_options
 def results(client: Client, target: str, run_id: str | None, *, as_json: bool) -> None:
     """Show what a prompt run found in a file."""
-    video_id = target if target.startswith("vid_") else _find_video(client, target)
+    is_media = target.startswith("vid_")
+    video_id = find_id(client, target, "vid") if is_media else _find_video(client, target)
+    run_id = find_id(client, run_id, "run") if run_id else None
     found = list(_list_segments(client, video_id, run_id))
     if as_json:
         print_json({"video_id": video_id, "segments": found})

@@ -10,7 +10,8 @@ import click
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, limit_option
 from vvwatch.cli.lookup import find_by_name
-from vvwatch.cli.output import escape_controls, format_ago, format_duration, print_columns, print_json
+from vvwatch.cli.output import escape_controls, format_ago, format_duration, print_json
+from vvwatch.cli.tables import print_columns
 
 _HEADS = (
     "AUTOMATION",

@@ -23,11 +23,11 @@ from vvwatch.cli.output import (
     is_terminal,
     parse_moment,
     pluralize,
-    print_columns,
     print_json,
     to_json,
 )
 from vvwatch.cli.scans import format_left_out, format_result
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
 _SPARE = ("LAST IMPORT", "INDEX")

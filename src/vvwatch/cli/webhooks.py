@@ -9,14 +9,15 @@ import click
 from vvwatch.cli.client import Client, client_options, quote_segment
 from vvwatch.cli.commands import Command, Family, limit_option
 from vvwatch.cli.failures import FAILURE
+from vvwatch.cli.ids import find_id
 from vvwatch.cli.output import (
     cell_text,
     escape_controls,
     format_ago,
     format_until,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("WEBHOOK", "STATUS", "FAILURES", "LAST SUCCESS", "EVENTS", "URL")
 _SPARE = ("EVENTS", "LAST SUCCESS")
@@ -45,7 +46,7 @@ def list_webhooks(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"webhooks": found})
     elif found:
-        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "URL")
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, ("WEBHOOK", "URL"))
     else:
         click.echo("there is no webhook: declare one as [webhooks.NAME], or POST /api/v2/webhooks")
 
@@ -55,6 +56,7 @@ def list_webhooks(client: Client, *, as_json: bool) -> None:
 @client_options
 def test(client: Client, webhook_id: str, *, as_json: bool) -> None:
     """Send a signed test event now, and say what the receiver answered."""
+    webhook_id = find_id(client, webhook_id, "wh")
     found = client.post(f"/webhooks/{quote_segment(webhook_id)}/test")
     if as_json:
         print_json(found)
@@ -89,7 +91,10 @@ def list_deliveries(
     client: Client, webhook_id: str | None, status: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List the latest deliveries, newest first."""
-    ids = [webhook_id] if webhook_id else [each["webhook_id"] for each in client.get("/webhooks")]
+    if webhook_id:
+        ids = [find_id(client, webhook_id, "wh")]
+    else:
+        ids = [each["webhook_id"] for each in client.get("/webhooks")]
     found: list[dict[str, Any]] = []
     for each in ids:
         path = f"/webhooks/{quote_segment(each)}/deliveries"
@@ -98,7 +103,9 @@ def list_deliveries(
     if as_json:
         print_json({"deliveries": found})
     elif found:
-        print_columns([_to_delivery_row(each) for each in found], _DELIVERY_HEADS, _DELIVERY_SPARE, "WHY")
+        print_columns(
+            [_to_delivery_row(each) for each in found], _DELIVERY_HEADS, _DELIVERY_SPARE, ("WEBHOOK", "WHY")
+        )
     else:
         click.echo("there is no such delivery" if status or webhook_id else "there was no delivery yet")
 
@@ -108,11 +115,12 @@ def list_deliveries(
 @client_options
 def show(client: Client, delivery_id: str, *, as_json: bool) -> None:
     """Show one delivery with all its attempts."""
-    found = client.get(f"/webhooks/deliveries/{quote_segment(delivery_id)}")
+    found = client.get(f"/webhooks/deliveries/{quote_segment(find_id(client, delivery_id, 'del'))}")
     if as_json:
         print_json(found)
         return
-    print_columns([_to_delivery_row(found)], _DELIVERY_HEADS, _DELIVERY_SPARE, "WHY")
+    if print_columns([_to_delivery_row(found)], _DELIVERY_HEADS, _DELIVERY_SPARE, ("WEBHOOK", "WHY")):
+        click.echo(escape_controls(_to_delivery_row(found)[-1]))
     if found["attempt_log"]:
         click.echo()
         print_columns([_to_attempt_row(each) for each in found["attempt_log"]], _ATTEMPT_HEADS, (), "WHY")

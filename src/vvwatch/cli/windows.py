@@ -15,9 +15,9 @@ from vvwatch.cli.output import (
     format_size,
     format_until,
     pluralize,
-    print_columns,
     print_json,
 )
+from vvwatch.cli.tables import print_columns
 
 _HEADS = ("WINDOW", "INDEX", "STATE", "FILES", "SIZE", "OPENED", "CLOSES", "IMPORT JOB")
 _SPARE = ("SIZE", "IMPORT JOB", "OPENED")

@@ -75,6 +75,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "AuditEntry.resource_id": example_id("idx"),
     "AuditEntry.route": "PATCH /indexes/{index_id}",
     "AuditEntry.times": 1,
+    "FoundId.resource_id": example_id("job"),
     "about": "connector",
     "accepted": True,
     "active_count": 1,

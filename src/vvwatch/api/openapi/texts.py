@@ -41,6 +41,7 @@ TAGS: Final[Mapping[str, str]] = {
     "automations": "What an index watches and imports, and where results go.",
     "processors": "The processors that answer prompts: state, usage and budgets. An extension.",
     "windows": "New objects that gather for the next import job. An extension.",
+    "ids": "Whole ids for shortened ones. An extension.",
     "audit": "Who changed what, and refused requests. An extension.",
     "reconciles": "Reports of full scans, which compare the listing with the ledger. An extension.",
     "import jobs": "Import jobs and the status of each file.",
