@@ -242,6 +242,7 @@ def test_the_jobs_of_the_makefile_are_documented() -> None:
         "bench/events.py --objects 300 --seconds 2",
         "bench/restart.py --rows 1000 --rounds 1",
         "bench/idle.py --automations 5 --seconds 1",
+        "bench/status.py --automations 5 --requests 1",
         "bench/soak.py --minutes 0.2 --kill-every 6",
         "bench/webhooks.py --deliveries 20 --dead 20 --seconds 10",
         "bench/processor.py {clip}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from anyio import to_thread
+
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import to_iso
@@ -48,6 +50,10 @@ async def get_status(context: Context) -> Status:
     """Return automations, windows, work in progress and what needs attention."""
     daemon = await context.status()
     found = await context.database.read(queries.read_state, recent_since(context.clock.now()))
+    return await to_thread.run_sync(_to_status, found, daemon)  # thousands of automations would block others
+
+
+def _to_status(found: State, daemon: Document) -> Status:
     automations = [to_automation(row, found, daemon) for row in found.automations]
     return Status(
         version=daemon.get("version", ""),
