@@ -89,6 +89,7 @@ ACTIONS: Final[dict[str, Action]] = {
         "/connectors/{connector_id}",
         "Delete",
         "The connector was deleted.",
+        scope=Scope.ADMIN,
         confirm="Delete this connector? Automations that use it stop working.",
     ),
 }
