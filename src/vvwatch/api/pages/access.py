@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlsplit
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 from fastapi.routing import APIRoute
@@ -147,7 +148,8 @@ class PageRequest:
             flash=flash,
             banners=await find_banners(self.context),
         )
-        response = render_html(template, {"shell": shell, "view": view}, self.context.clock.now(), status)
+        values, now = {"shell": shell, "view": view}, self.context.clock.now()
+        response = await to_thread.run_sync(render_html, template, values, now, status)
         if flash is not None:
             clear_flash(self.request, response)
         return response

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Query, Response
 
 from vvwatch.api.pages.access import Page, PageRequest, page_router
-from vvwatch.api.pages.actions import ActionForm
+from vvwatch.api.pages.lanes import Lane, build_lane
 from vvwatch.api.routes.attention import list_attention, recent_since
 from vvwatch.api.routes.status import to_automation
-from vvwatch.api.routes.status_bodies import Attention, AutomationStatus
+from vvwatch.api.routes.status_bodies import Attention
 from vvwatch.store.admin import status_queries as queries
+from vvwatch.store.admin.lane_queries import Lanes, read_lanes
 from vvwatch.store.admin.status_queries import State
+from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import NamedAutomation
 
 router = page_router()
@@ -31,16 +34,33 @@ _SHOWS: Final[Mapping[str, Callable[[NamedAutomation], bool]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """One automation and what is on its way."""
+class Filter:
+    """What the page was asked for; `query` is what links to its other pages repeat."""
 
-    automation: AutomationStatus
-    fire: ActionForm | None
+    words: str
+    show: str
+
+    @property
+    def query(self) -> str:
+        """The filter as the beginning of a query."""
+        given = {"q": self.words, "show": self.show}
+        text = urlencode({name: value for name, value in given.items() if value})
+        return f"{text}&" if text else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The automations on page `number` of `pages`, of `found` that the filter leaves."""
+
+    rows: Sequence[NamedAutomation]
+    found: int
+    number: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The page: `lanes` are those of page `number` of `pages`, of `found` automations of `total`."""
+    """The page."""
 
     version: str
     started_at: float | None
@@ -54,11 +74,8 @@ class Overview:
     attention: Sequence[Attention]
     more_attention: int
     lanes: Sequence[Lane]
-    found: int
-    number: int
-    pages: int
-    query: str
-    show: str
+    chosen: Chosen
+    asked: Filter
 
 
 @router.get("/")
@@ -70,18 +87,25 @@ async def show_overview(
 ) -> Response:
     """Show the automations whose name, folder or connector contains `q`, at most fifty at once."""
     daemon = await page.context.status()
-    found = await page.context.database.read(queries.read_state, recent_since(page.context.clock.now()))
-    view = _build(page, found, daemon, q, show, number)
+    since = recent_since(page.context.clock.now())
+    found, chosen, lanes = await page.context.database.read(_read, since, q, show, number)
+    view = _build(page, found, daemon, chosen, lanes, Filter(q, show if show in _SHOWS else ""))
     return await page.render("overview.html", view, "Overview")
 
 
-def _build(
-    page: PageRequest, found: State, daemon: dict[str, Any], query: str, show: str, number: int
-) -> Overview:
-    chosen = _choose(found, query, show)
-    pages = max(1, -(-len(chosen) // ON_ONE_PAGE))
+def _read(tx: Tx, since: float, query: str, show: str, number: int) -> tuple[State, Chosen, Lanes]:
+    """Return the state of everything, and the lanes of the automations that the page shows."""
+    found = queries.read_state(tx, since)
+    rows = _choose(found, query, show)
+    pages = max(1, -(-len(rows) // ON_ONE_PAGE))
     number = min(number, pages)
-    shown = chosen[(number - 1) * ON_ONE_PAGE : number * ON_ONE_PAGE]
+    shown = rows[(number - 1) * ON_ONE_PAGE : number * ON_ONE_PAGE]
+    return found, Chosen(shown, len(rows), number, pages), read_lanes(tx, shown)
+
+
+def _build(
+    page: PageRequest, found: State, daemon: dict[str, Any], chosen: Chosen, lanes: Lanes, asked: Filter
+) -> Overview:
     attention = list_attention(found, daemon)
     database = daemon.get("database") or {}
     return Overview(
@@ -96,12 +120,12 @@ def _build(
         exports=found.exports.count,
         attention=attention[:_MOST_ATTENTION],
         more_attention=max(0, len(attention) - _MOST_ATTENTION),
-        lanes=[_to_lane(page, to_automation(row, found, daemon)) for row in shown],
-        found=len(chosen),
-        number=number,
-        pages=pages,
-        query=query,
-        show=show if show in _SHOWS else "",
+        lanes=[
+            build_lane(page, row, to_automation(row, found, daemon), found.windows.get(row.id), lanes)
+            for row in chosen.rows
+        ],
+        chosen=chosen,
+        asked=asked,
     )
 
 
@@ -117,8 +141,3 @@ def _choose(found: State, query: str, show: str) -> list[NamedAutomation]:
 
 def _text_of(row: NamedAutomation) -> str:
     return f"{row.index_name} {row.id} {row.index_id} {row.source_prefix} {row.connector_id}".lower()
-
-
-def _to_lane(page: PageRequest, automation: AutomationStatus) -> Lane:
-    fire = page.action("fire-window", index_id=automation.index_id) if automation.window is not None else None
-    return Lane(automation, fire)

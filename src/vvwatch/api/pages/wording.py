@@ -61,19 +61,15 @@ def describe_bytes(size: float | None) -> str:
 
 
 _ICONS: Final = {"good": "✓", "bad": "✕", "warn": "▲", "busy": "●", "idle": "‖", "none": "○"}
-_KINDS: Final = {
-    **dict.fromkeys(
-        ("active", "completed", "delivered", "healthy", "imported", "processed", "ready", "quiet", "full"),
-        "good",
-    ),
-    **dict.fromkeys(("manual", "resumed", "max_wait", "moved"), "good"),
-    **dict.fromkeys(("failed", "dead_letter", "disabled", "lost", "deleted"), "bad"),
-    **dict.fromkeys(
-        ("completed_with_failures", "partial", "degraded", "waiting", "failing", "unproven"), "warn"
-    ),
-    **dict.fromkeys(("running", "processing", "importing", "pending", "queued", "open", "starting"), "busy"),
-    **dict.fromkeys(("paused", "held", "cancelled", "skipped"), "idle"),
+_STATES: Final = {
+    "good": "active completed complete delivered found full healthy imported manual max_wait processed quiet ready"
+    " resumed success succeeded watched",
+    "bad": "dead_letter deleted disabled failed failing lost",
+    "warn": "completed_with_failures degraded incomplete partial retrying unproven waiting",
+    "busy": "importing leased open pending processing queued running scanning starting testing",
+    "idle": "cancelled held paused skipped",
 }
+_KINDS: Final = {state: kind for kind, states in _STATES.items() for state in states.split()}
 
 
 def mark_state(state: str) -> Mark:

@@ -254,7 +254,7 @@ def _to_6(conn: sa.Connection) -> None:
     for table in (schema.transcripts, schema.pictures, schema.search_vectors):
         table.create(conn)
     schema.create_search(conn)  # filled in the background
-    _index(conn, schema.media)
+    _index(conn, schema.media, schema.windows)
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}

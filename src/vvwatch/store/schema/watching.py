@@ -254,5 +254,6 @@ Index(
     sqlite_where=windows.c.state == "open",
     postgresql_where=windows.c.state == "open",
 )
+Index("windows_of_automation", windows.c.automation_id, windows.c.seq)
 add_due_index(import_automations)
 add_due_index(windows)

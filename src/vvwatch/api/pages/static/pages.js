@@ -2,29 +2,34 @@
 // Without this script the pages work too; they show what they knew when they were loaded.
 "use strict";
 (() => {
-  const region = () => document.querySelector("[data-live-region]");
+  const regions = () => [...document.querySelectorAll("[data-live-region]"), document.getElementById("banners")].filter(Boolean);
+  const isLive = document.querySelector("[data-live-region]") !== null;
   const stale = document.getElementById("stale");
   let source = null;
   let fetching = false;
   let wanted = false;
   let notBefore = 0;
+  let timer = null;
   let wait = 1000;
 
   function sayStale(isStale) {
     if (stale) stale.hidden = !isStale;
   }
 
-  // A region with an open menu or a field in use is left alone: nobody types into what moves.
-  function isInUse() {
+  // A region with a field in use is left alone: nobody types into what moves.
+  function isInUse(region) {
     const active = document.activeElement;
-    return Boolean(active && region()?.contains(active) && active.matches("input, select, textarea"));
+    return Boolean(active && region.contains(active) && active.matches("input, select, textarea"));
   }
 
   async function refresh() {
     wanted = true;
-    if (fetching || isInUse() || document.hidden) return;
+    if (fetching || document.hidden) return;
     const delay = notBefore - Date.now();
-    if (delay > 0) return void setTimeout(refresh, delay);
+    if (delay > 0) {
+      timer ??= setTimeout(() => { timer = null; refresh(); }, delay);
+      return;
+    }
     fetching = true;
     wanted = false;
     const begun = Date.now();
@@ -33,8 +38,9 @@
       if (response.status === 401) return void location.reload();
       if (!response.ok) throw new Error(String(response.status));
       const text = await response.text();
-      await htmx.swap({ text, target: region(), select: "[data-live-region]", swap: "outerMorph", sourceElement: region() });
-      await htmx.swap({ text, target: "#banners", select: "#banners", swap: "outerMorph", sourceElement: document.body });
+      for (const region of regions()) {
+        if (!isInUse(region)) await htmx.swap({ text, target: region, select: `#${region.id}`, swap: "outerMorph", sourceElement: region });
+      }
       sayStale(false);
     } catch {
       sayStale(true);
@@ -100,10 +106,9 @@
 
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return close();
-    if (region()) listen();
-    refresh();
+    if (isLive) listen();
+    if (isLive) refresh();
   });
-  document.addEventListener("focusout", () => { if (wanted) setTimeout(refresh, 0); });
   setInterval(tick, 1000);
-  if (region()) listen();
+  if (isLive) listen();
 })();
