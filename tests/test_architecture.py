@@ -29,6 +29,7 @@ VENDORS: dict[str, str | tuple[str, ...]] = {
     "videovector": "processors/videovector/",
     "httpx2": ("senders/connections.py", "processors/openai/endpoint.py"),
     "jsonschema_rs": ("core/json_schemas.py", "processors/validation.py"),
+    "opentelemetry": "telemetry/otel/",
     "watchfiles": "providers/local/",
     "asyncpg": "store/db/postgres",
     "pgqueuer": "store/db/postgres_",

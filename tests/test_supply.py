@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "config" / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMAGE_EXTRAS = ("clouds", "postgresql", "videovector")
-ALL_EXTRAS = (*IMAGE_EXTRAS, "parquet", "search", "speech")
+ALL_EXTRAS = (*IMAGE_EXTRAS, "otel", "parquet", "search", "speech")
 OF_ANOTHER = {
     "botocore": "aiobotocore",
     "h11": "uvicorn",

@@ -23,6 +23,7 @@ from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.chores import plan_chores, requeue_periodically
 from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.exporting import exporting
 from vvwatch.daemon.files import note_key_source, own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
 from vvwatch.daemon.serving import WebServer, open_listener, server_address, tls_settings
@@ -102,7 +103,7 @@ async def serve(config: Config, options: ServeOptions) -> int:
     raise_limit()
     asyncio.get_running_loop().set_exception_handler(partial(_report_loop, telemetry))
     components = build_components(config, SystemClock(), telemetry, options.environ)
-    async with components.database.opened(), own_state_dir(config):
+    async with components.database.opened(), own_state_dir(config), exporting(telemetry, options.environ):
         try:
             with options.watch.reporting(telemetry):
                 return await Supervisor(components, options).run()

@@ -48,6 +48,8 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._metrics = make_metrics(self.registry)
         self._metrics["build_info"].labels(version=version).set(1)  # type: ignore[union-attr]
+        self.name_parent: Callable[[str, str], str] | None = None
+        """Names the span of a piece of work, for a `traceparent` header; None unless spans are exported."""
         self._log = log
         self._keys = keys
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -106,6 +108,11 @@ class Telemetry:
         """
         with self._noting:
             return self._repeats.end(_trouble_key(event, CATALOGUE[event], fields), self._seconds())
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether what is reported may name objects."""
+        return self._keys
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(event, fields)` for each event, fields redacted; return a function that ends this."""

@@ -13,7 +13,9 @@ from vvwatch.telemetry.daemon_events import DAEMON_EVENTS
 from vvwatch.telemetry.metrics import count, observe, set_gauge, set_state, set_time
 from vvwatch.telemetry.specs import EventSpec, count_failure, count_retry, debug, error, info, once, warning
 
-_DELIVERY: Final = "delivery, webhook, event_type, attempt, status_code, error, error_type, duration_seconds"
+_DELIVERY: Final = (
+    "delivery, webhook, event_type, about, attempt, status_code, error, error_type, duration_seconds"
+)
 
 CATALOGUE: Final[dict[str, EventSpec]] = {
     **DAEMON_EVENTS,

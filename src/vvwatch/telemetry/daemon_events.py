@@ -80,6 +80,10 @@ DAEMON_EVENTS: Final[dict[str, EventSpec]] = {
         "The state directory is open to other users, and belongs to another user (state_dir, problem)."
     ),
     "config.warned": warning("The configuration has warnings (problem)."),
+    "otel.started": info("Spans or metrics are exported to an OpenTelemetry collector (signals)."),
+    "otel.unavailable": warning(
+        "The environment asks for OpenTelemetry, and its packages are missing (problem, hint)."
+    ),
     "sandbox.incomplete": warning("The kernel lacks a part of the decoders' sandbox (lacks, hint)."),
     "config.reloaded": info("A changed configuration is in use (file, needs_restart).", *_CONFIG_TAKEN),
     "config.rejected": error(

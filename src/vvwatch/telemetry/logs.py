@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from vvwatch.core.repeats import Repeats, Report
 
 FORMATS: Final = ("auto", "console", "journal", "json")
-_INDISCREET: Final = ("httpcore", "httpcore2", "httpx", "httpx2")
+_INDISCREET: Final = ("httpcore", "httpcore2", "httpx", "httpx2", "urllib3")
 """Libraries that log whole addresses and headers, with signatures and cookies. VideoVector's SDK uses the old ones."""
 _NUMBER: Final = re.compile(r"0x[0-9a-f]+|\d+")
 _COMPLAINT_CHARACTERS: Final = 200

@@ -11,6 +11,7 @@ from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, sig
 from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
+from vvwatch.core.traces import find_subject
 from vvwatch.errors import MachineShortage, StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store.db.database import Database
@@ -79,6 +80,7 @@ class Deliveries:
             "X-Delivery-ID": work.delivery.id,
             "X-Delivery-Attempt-Id": f"{work.delivery.id}-{work.delivery.attempts}",
             "Idempotency-Key": work.delivery.id,
+            **self._name_span(work),
         }
         reply = await self._post(work.webhook, _build_envelope(work), names)
         if reply.shortage is not None:
@@ -97,6 +99,14 @@ class Deliveries:
             self._announce(work, attempted, status)
         if noted is FinishResult.DISABLED:
             self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
+
+    def _name_span(self, work: DeliveryWork) -> dict[str, str]:
+        """Return the header that names the span of this attempt, if spans are exported."""
+        if self._telemetry.name_parent is None:
+            return {}
+        subject = find_subject(work.event.data) or work.delivery.id
+        name = f"{work.delivery.id}-{work.delivery.attempts}"
+        return {"traceparent": self._telemetry.name_parent(subject, name)}
 
     async def _wait(self, job: Job, work: DeliveryWork, shortage: MachineShortage) -> None:
         """Postpone a delivery that this machine could not send; no attempt is counted."""
@@ -150,6 +160,7 @@ class Deliveries:
             delivery=work.delivery.id,
             webhook=work.webhook.id,
             event_type=work.event.type,
+            about=find_subject(work.event.data),
             attempt=work.delivery.attempts,
             status_code=attempted.status_code,
             error=attempted.error or "",
