@@ -127,6 +127,16 @@ class FakeStorage:
             self.uri(key), len(data), hashlib.sha256(data).hexdigest(), self._objects[key][0].version
         )
 
+    async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
+        self._check(key or "/")
+        data = await anyio.Path(source).read_bytes()
+        there, before = self._at(key)
+        if before != data:
+            if there.version != version:
+                raise ObjectChanged(f"{key!r} is another version")
+            there = self.put(key, data)
+        return WriteResult(self.uri(key), len(data), hashlib.sha256(data).hexdigest(), there.version)
+
     async def delete(self, key: str, version: str) -> None:
         self._check(key or "/")
         if key in self._objects:

@@ -183,6 +183,9 @@ class Store:
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         raise NotImplementedError
 
+    async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
+        raise NotImplementedError
+
     async def delete(self, key: str, version: str) -> None:
         raise NotImplementedError
 

@@ -78,9 +78,13 @@ class MemoryStorage(RemoteStorage):
         finally:
             self.open_bodies -= 1
 
-    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+    async def create(
+        self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str, over: str = ""
+    ) -> None:
         self._asked(f"create {key} {size_bytes} {sha256} {content_type}")
-        if key in self.objects:
+        if over and self._at(key)[0].version != over:
+            raise ObjectChanged(f"{key!r} is another version")
+        if key in self.objects and not over:
             raise ObjectExists(f"an object already exists at {key!r}")
         self.put(key, await anyio.Path(source).read_bytes())
 

@@ -176,6 +176,14 @@ class Storage(Protocol):
         """
         ...
 
+    async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
+        """Put the bytes of `source` in the place of exactly that version; readers see one of both, never none.
+
+        Equal bytes already at `key` count as success. Raises ObjectChanged if it holds another version, and
+        ObjectNotFound if it holds none.
+        """
+        ...
+
     async def delete(self, key: str, version: str) -> None:
         """Remove what `write` left at `key`; absent is success. Raises ObjectChanged for any other version."""
         ...

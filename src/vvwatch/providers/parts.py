@@ -12,13 +12,17 @@ from anyio import to_thread
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object to create from the file `source`; `sha256` is the digest of its content in hex."""
+    """An object to create from the file `source`; `sha256` is the digest of its content in hex.
+
+    `over` is the version that it replaces, if any.
+    """
 
     key: str
     source: Path
     size_bytes: int
     sha256: str
     content_type: str
+    over: str = ""
 
 
 async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:

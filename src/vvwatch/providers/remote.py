@@ -7,13 +7,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    aclosing,
-    asynccontextmanager,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -119,10 +113,13 @@ class RemoteStorage(ABC):
         """
 
     @abstractmethod
-    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+    async def create(
+        self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str, over: str = ""
+    ) -> None:
         """Create the object from the file `source`, whole or not at all; large ones in parts.
 
-        The sha256 (hex) is stored as metadata. Raises ObjectExists if the key is taken.
+        The sha256 (hex) is stored as metadata. Raises ObjectExists if the key is taken. With `over`, replace that
+        version; raises ObjectChanged or ObjectNotFound if it is not there, unless the server ignores conditions.
         """
 
     @abstractmethod
@@ -256,6 +253,17 @@ class RemoteStorage(ABC):
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
             await self.create(key, source, size_bytes, sha256, content_type)
         return await self._verify_written(key, size_bytes, sha256)
+
+    async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
+        """As `Storage.replace`; reads the stored object back, whichever writer replaced it."""
+        size_bytes, sha256 = await to_thread.run_sync(digest_file, source)
+        with suppress(ObjectChanged):  # perhaps by an attempt of ours whose answer was lost
+            await self._stat_version(key, version)  # some compatible servers ignore the condition
+            await self.create(key, source, size_bytes, sha256, content_type, version)
+        try:
+            return await self._verify_written(key, size_bytes, sha256)
+        except ObjectExists as error:
+            raise ObjectChanged(error.message, "it is left alone") from None
 
     async def delete(self, key: str, version: str) -> None:
         """As `Storage.delete`."""

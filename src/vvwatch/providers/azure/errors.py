@@ -62,6 +62,7 @@ class Operation:
 LIST: Final = Operation("listed", "Storage Blob Data Reader")
 READ: Final = Operation("read", "Storage Blob Data Reader")
 CREATE: Final = Operation("created", "Storage Blob Data Contributor", ObjectExists)
+REPLACE: Final = Operation("replaced", "Storage Blob Data Contributor")
 DELETE: Final = Operation("deleted", "Storage Blob Data Contributor")
 
 

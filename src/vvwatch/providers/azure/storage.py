@@ -26,7 +26,7 @@ from vvwatch.providers.azure.client import (
     AzureLocation,
     Request,
 )
-from vvwatch.providers.azure.errors import CREATE, DELETE, LIST, READ, Operation, unexpected_response
+from vvwatch.providers.azure.errors import CREATE, DELETE, LIST, READ, REPLACE, Operation, unexpected_response
 from vvwatch.providers.azure.listing import ParsedPage, epoch_seconds, is_usable_key, parse_in_steps
 from vvwatch.providers.failures import LATER
 from vvwatch.providers.listing import Continuations, ListedPage
@@ -144,14 +144,16 @@ class AzureStorage(RemoteStorage):
         if is_timed(version):  # nothing in the response shows that it was not replaced meanwhile
             await self._stat_version(key, version)
 
-    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+    async def create(
+        self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str, over: str = ""
+    ) -> None:
         """As `RemoteStorage.create`. Blocks of a failed upload stay invisible and expire within a week."""
         if not is_usable_key(key):
             raise OutsideLocation(
                 f"{self.uri(key)!r} cannot be created: Azure would make another name of {key!r}"
             )
-        headers = {
-            "If-None-Match": "*",
+        operation = REPLACE if over else CREATE
+        headers = (_version_condition(over) if over else {"If-None-Match": "*"}) | {
             "x-ms-blob-content-type": content_type,
             "x-ms-meta-sha256": sha256,
         }
@@ -161,7 +163,7 @@ class AzureStorage(RemoteStorage):
         else:
             content = b"".join([part async for part in read_parts(source, _PART_BYTES)])
             request = Request("PUT", key, {}, headers | {"x-ms-blob-type": "BlockBlob"}, content)
-        await self._send(CREATE, request)
+        await self._send(operation, request)
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`."""

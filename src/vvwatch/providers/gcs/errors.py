@@ -54,6 +54,7 @@ class Operation:
 LIST: Final = Operation("listed", "storage.objects.list", "Storage Object Viewer", ObjectChanged, False)
 READ: Final = Operation("read", "storage.objects.get", "Storage Object Viewer", ObjectChanged, True)
 CREATE: Final = Operation("created", "storage.objects.create", "Storage Object User", ObjectExists, False)
+REPLACE: Final = Operation("replaced", "storage.objects.delete", "Storage Object User", ObjectChanged, True)
 DELETE: Final = Operation("deleted", "storage.objects.delete", "Storage Object User", ObjectChanged, True)
 
 

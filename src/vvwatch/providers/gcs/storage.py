@@ -24,6 +24,7 @@ from vvwatch.providers.gcs.errors import (
     DELETE,
     LIST,
     READ,
+    REPLACE,
     Operation,
     ServiceRefusal,
     translate_errors,
@@ -135,13 +136,16 @@ class GcsStorage(RemoteStorage):
                 raise unexpected_response(f"{self.uri(key)!r} cannot be read")
             yield Incoming(size, chunks, _read_md5(response))
 
-    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+    async def create(
+        self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str, over: str = ""
+    ) -> None:
         """As `RemoteStorage.create`."""
         _require_usable(key, OutsideLocation)
-        if size_bytes > PART_BYTES:
+        if size_bytes > PART_BYTES and not over:
             await self._require_none(key)
-        with self._translate_errors(CREATE, key):
-            await upload_object(self._session, NewObject(key, source, size_bytes, sha256, content_type))
+        new = NewObject(key, source, size_bytes, sha256, content_type, over)
+        with self._translate_errors(REPLACE if over else CREATE, key):
+            await upload_object(self._session, new)
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""

@@ -28,7 +28,8 @@ _JSON: Final = "application/json; charset=UTF-8"
 
 
 async def upload_object(session: GcsSession, new: NewObject) -> None:
-    """Create the object whole or not at all; the service refuses with a 412 if its key is taken.
+    """Create the object whole or not at all; the service refuses with a 412 if its key is taken,
+    or has not the generation `over`.
 
     Raises as `GcsSession` does.
     """
@@ -42,7 +43,7 @@ async def _upload_whole(session: GcsSession, new: NewObject) -> None:
     content = await _read_part(new.source, 0)
     parts = [({"Content-Type": _JSON}, _describe(new)), ({"Content-Type": new.content_type}, content)]
     body, content_type = encode_multipart_formdata(parts, choose_boundary())
-    url = session.uploads(uploadType="multipart", ifGenerationMatch="0")
+    url = session.uploads(uploadType="multipart", ifGenerationMatch=new.over or "0")
     await session.ask(Request("POST", url, {"Content-Type": content_type}, body))
 
 
@@ -68,7 +69,7 @@ async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL
         "X-Upload-Content-Type": new.content_type,
         "X-Upload-Content-Length": str(new.size_bytes),
     }
-    begin = session.uploads(uploadType="resumable", ifGenerationMatch="0")
+    begin = session.uploads(uploadType="resumable", ifGenerationMatch=new.over or "0")
     answer = await session.ask(Request("POST", begin, headers, _describe(new)))
     try:
         url = session.at_root(answer.headers["Location"])

@@ -1,15 +1,18 @@
-"""Create a file whole or not at all, and never over another one."""
+"""Create a file whole or not at all, and never over another one than the caller names."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
+
+from vvwatch.errors import ObjectChanged
 
 _CHUNK_BYTES: Final = 1 << 20
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
@@ -79,6 +82,35 @@ def _create_named(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(scratch, dir_fd=folder)
+    return written
+
+
+def replace_file(folder: int, name: str, source: BinaryIO, require: Callable[[], None]) -> tuple[int, str]:
+    """Put the bytes of `source` in the place of the file `name`, by a rename; return their count and SHA-256 in hex.
+
+    `require` raises ObjectChanged if the file is not the one to replace; one with equal bytes counts as done. A killed
+    process leaves a hidden file, which the next one with this name removes.
+    """
+    scratch = f".{name[:40]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}.part"
+    mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError):  # not everywhere: some network shares
+        fcntl.flock(folder, fcntl.LOCK_EX)  # until the descriptor is closed
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=folder)
+        with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
+            written = _copy_bytes(source, writer)
+        try:
+            require()
+        except ObjectChanged:
+            if _read_content(folder, name) != written:
+                raise
+        else:
+            os.rename(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=folder)
+    os.fsync(folder)
     return written
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -41,7 +42,7 @@ from vvwatch.providers.local.below import (
     stat_or_error,
     translate_errors,
 )
-from vvwatch.providers.local.creation import create_file, make_folder
+from vvwatch.providers.local.creation import create_file, make_folder, replace_file
 from vvwatch.providers.local.filesystems import has_lasting_inodes
 from vvwatch.providers.local.leases import has_writer
 from vvwatch.providers.local.unfilled import is_unfilled
@@ -156,6 +157,10 @@ class LocalStorage:
         """
         return await to_thread.run_sync(self._write, key, source)
 
+    async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:  # noqa: ARG002
+        """As `Storage.replace`, by a rename; two processes of vvwatch take turns."""
+        return await to_thread.run_sync(self._replace, key, source, version)
+
     async def delete(self, key: str, version: str) -> None:
         """As `Storage.delete`."""
         await to_thread.run_sync(self._delete, key, version)
@@ -230,10 +235,24 @@ class LocalStorage:
                 os.close(folder)
         return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
+    def _replace(self, key: str, source: Path, version: str) -> WriteResult:
+        with (
+            source.open("rb") as reader,
+            self._open() as root,
+            open_parent(root, key) as (folder, name),
+            translate_errors(key),
+        ):
+            require = partial(self._require_written, key, version)
+            size_bytes, sha256 = replace_file(folder, name, reader, require)
+        return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
+
+    def _require_written(self, key: str, version: str) -> None:
+        if not is_same_version(self._stat(key).version, version):
+            raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
+
     def _delete(self, key: str, version: str) -> None:
         with suppress(ObjectNotFound), self._open() as root, open_parent(root, key) as (folder, name):
-            if not is_same_version(self._stat(key).version, version):
-                raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
+            self._require_written(key, version)
             with translate_errors(key):
                 os.unlink(name, dir_fd=folder)
 

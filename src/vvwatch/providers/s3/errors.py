@@ -78,6 +78,7 @@ LIST: Final = Operation("listed", "s3:ListBucket", of_bucket=True)
 READ: Final = Operation("read", "s3:GetObject")
 READ_TAGS: Final = Operation("read", "s3:GetObjectTagging")
 CREATE: Final = Operation("created", "s3:PutObject", conflict=ObjectExists)
+REPLACE: Final = Operation("replaced", "s3:PutObject")
 ABORT: Final = Operation("given up", "s3:AbortMultipartUpload")
 DELETE: Final = Operation("deleted", "s3:DeleteObject")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -193,19 +193,26 @@ class S3Storage(RemoteStorage):
         assert listed is not None  # noqa: S101  # no version is empty
         self._listing.judged(listed, wanted.key, {**answer, "ContentLength": whole_bytes}, strict=True)
 
-    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+    async def create(
+        self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str, over: str = ""
+    ) -> None:
         """As `RemoteStorage.create`."""
         _require_possible(key, OutsideLocation)
-        if self._location.endpoint_url or size_bytes > PART_BYTES:
+        if not over and (self._location.endpoint_url or size_bytes > PART_BYTES):
             await self._require_none(key)
-        await upload_object(self._client, NewObject(key, source, size_bytes, sha256, content_type))
+        condition = self._match_version(over) if over else None
+        new = NewObject(key, source, size_bytes, sha256, content_type, over)
+        await upload_object(self._client, new, condition)
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; a bucket with versioning keeps this version too."""
         await self._stat_version(key, version)  # some compatible servers ignore the condition
+        await self._client.ask_if(self._match_version(version), "delete_object", DELETE, key)
+
+    def _match_version(self, version: str) -> Mapping[str, str]:
+        """Return the condition that only this version meets, as far as a request can express it."""
         etag = split_version(version).etag
-        condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
-        await self._client.ask_if(condition, "delete_object", DELETE, key)
+        return {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
 
     async def aclose(self) -> None:
         """As `Storage.aclose`."""

@@ -13,7 +13,7 @@ from anyio import move_on_after, to_thread
 from vvwatch.errors import StorageError
 from vvwatch.providers.parts import NewObject, read_parts
 from vvwatch.providers.s3.client import S3Client
-from vvwatch.providers.s3.errors import ABORT, CREATE
+from vvwatch.providers.s3.errors import ABORT, CREATE, REPLACE, Operation
 from vvwatch.providers.s3.tasks import run_in_parallel
 
 PART_BYTES: Final = 8 << 20
@@ -25,22 +25,29 @@ _ABORT_SECONDS: Final = 10.0
 _ABSENT: Final = {"IfNoneMatch": "*"}
 
 
-async def upload_object(client: S3Client, new: NewObject) -> None:
-    """Create the object whole or not at all. Raises ObjectExists if the store supports that condition."""
+async def upload_object(client: S3Client, new: NewObject, condition: Mapping[str, str] | None = None) -> None:
+    """Create the object whole or not at all; the `condition` is that its key is free unless another one is given.
+
+    Raises ObjectExists, or ObjectChanged for one that replaces another, if the store supports that condition.
+    """
+    condition = _ABSENT if condition is None else condition
+    operation = REPLACE if new.over else CREATE
     if new.size_bytes > PART_BYTES:
-        await _upload_parts(client, new)
+        await _upload_parts(client, new, condition, operation)
         return
     body = await _body_with_digest(b"".join([part async for part in read_parts(new.source, PART_BYTES)]))
-    await client.ask_if(_ABSENT, "put_object", CREATE, new.key, **body, **_describe(new))
+    await client.ask_if(condition, "put_object", operation, new.key, **body, **_describe(new))
 
 
-async def _upload_parts(client: S3Client, new: NewObject) -> None:
+async def _upload_parts(
+    client: S3Client, new: NewObject, condition: Mapping[str, str], operation: Operation
+) -> None:
     made = await client.ask("create_multipart_upload", CREATE, new.key, **_describe(new))
     upload_id = made["UploadId"]
     try:
         parts = {"Parts": await _send_parts(client, new, upload_id)}
         request = "complete_multipart_upload"
-        await client.ask_if(_ABSENT, request, CREATE, new.key, UploadId=upload_id, MultipartUpload=parts)
+        await client.ask_if(condition, request, operation, new.key, UploadId=upload_id, MultipartUpload=parts)
     except BaseException:
         with move_on_after(_ABORT_SECONDS, shield=True), suppress(StorageError):  # else its parts cost money
             await client.ask("abort_multipart_upload", ABORT, new.key, UploadId=upload_id)
