@@ -57,6 +57,7 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "catalog.move_uploads",  # at each start, to what holds already
     "deliveries.undo_attempt",  # of a machine that cannot send
     "exports.fail",
+    "own_files.claim_file",  # of files of exports with options: test_export_layout dies at them
     "ledger.release_outputs",  # of a name that somebody else took first
     "sidecars.record_sidecars",  # of captions beside media: test_late_captions
     "search_vectors.store_vectors",  # of a sentence model that the user brings

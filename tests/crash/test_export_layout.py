@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from vvwatch.formats.registry import FORMATS
 
 POINTS = [
-    *((moment, f"ledger.claim_outputs#{number}") for number in range(1, 9) for moment in ("before", "after")),
+    *((moment, f"own_files.claim_file#{number}") for number in range(1, 9) for moment in ("before", "after")),
     ("before", "exports.finish"),
     ("after", "exports.finish"),
 ]

@@ -177,11 +177,7 @@ class Storage(Protocol):
         ...
 
     async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
-        """Put the bytes of `source` in the place of exactly that version; readers see one of both, never none.
-
-        Equal bytes already at `key` count as success. Raises ObjectChanged if it holds another version, and
-        ObjectNotFound if it holds none.
-        """
+        """Replace that version in one step, or raise ObjectChanged, ObjectNotFound; equal bytes count as done."""
         ...
 
     async def delete(self, key: str, version: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.api.asking import Api, client_of
 from tests.api.story import CONNECTOR, INDEX, Story
 from tests.fakes import FakeStorage
 from vvwatch.api.http.context import ApiContext
+from vvwatch.core.outputs import Written
 from vvwatch.core.retries import Patience
 from vvwatch.errors import AccessDenied
 from vvwatch.providers.local.storage import LocalStorage
@@ -21,7 +23,7 @@ from vvwatch.store.db.typed import model_of
 from vvwatch.store.imports import imports, unreadable
 from vvwatch.store.models.imports import ImportFile
 from vvwatch.store.schema import import_files, objects
-from vvwatch.store.watching import automations, ledger, windows
+from vvwatch.store.watching import automations, ledger, own_files, windows
 
 pytestmark = pytest.mark.anyio
 
@@ -169,6 +171,17 @@ async def test_our_own_exports_are_recognised(
     found = await explained(api, "results/x.json")
     assert found["own_export_id"] == story.export_id
     assert story.export_id in found["conclusion"]
+
+
+async def test_our_own_file_that_somebody_changed_is_not_ours(
+    api: Api, story: Story, storage: FakeStorage, database: Database
+) -> None:
+    content = Written(2, hashlib.sha256(b"{}").hexdigest())
+    await database.write(own_files.claim_file, storage.uri("results/x.srt"), story.export_id, content)
+    storage.put("results/x.srt", b"{}")
+    assert (await explained(api, "results/x.srt"))["own_export_id"] == story.export_id
+    storage.put("results/x.srt", b"a person's")
+    assert (await explained(api, "results/x.srt"))["own_export_id"] is None
 
 
 async def test_a_version_that_is_known_and_not_wanted(

@@ -278,8 +278,7 @@ async def test_what_others_put_there_is_left_alone(
     assert export["status"] == "failed"
     assert key in export["error_message"] or "other content" in export["error_message"]
     assert below(storage)[key] == b"mine"
-    if name == "{export}.json":  # it may be an input: nothing hides it
-        assert key not in await claimed(database, storage)
+    assert key not in await claimed(database, storage), "it may be an input: nothing hides it"
 
 
 async def test_the_pointer_never_goes_back(
@@ -313,9 +312,120 @@ async def test_sidecars_stand_beside_their_source(
     ours = await claimed(database, storage)
     assert {table, lines} <= ours
     assert "a.jsonl" not in ours
-    again = await done(api, exporting, await request(api, story, options))
-    assert {each["name"] for each in again["files"]}.isdisjoint({table, lines})
-    assert again["status"] == "completed"
+
+
+async def later(api: Api, story: Story, exporting: Exports, clock: FakeClock, **options: Any) -> Any:
+    """A later export of the same run with sidecars."""
+    clock.advance(5)
+    options = {"formats": ["csv", "jsonl"], "files": "item", "sidecars": True, **options}
+    export = await done(api, exporting, await request(api, story, options))
+    assert (export["status"], export["error_message"]) == ("completed", None)
+    return export
+
+
+def beside(storage: FakeStorage) -> set[str]:
+    return {key for key in storage._objects if key.startswith("a.")} - {"a.mp4"}
+
+
+async def test_a_later_export_replaces_the_files_beside_the_source(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage, clock: FakeClock
+) -> None:
+    storage.put("a.jsonl", b"somebody else's")
+    await later(api, story, exporting, clock)
+    [spare] = beside(storage) - {"a.csv", "a.jsonl"}
+    before = storage._objects["a.csv"][0].version
+    await database.write(lambda tx: tx.execute(sa.update(media).values(title="renamed")))
+    second = await later(api, story, exporting, clock)
+    assert storage._objects["a.csv"][0].version != before
+    assert b"renamed" in storage._objects["a.csv"][1]
+    [other] = beside(storage) - {"a.csv", "a.jsonl"}
+    assert other != spare, "the one of the first export is gone"
+    assert {each["name"] for each in second["files"][:2]} == {"a.csv", other}
+    assert spare not in await claimed(database, storage)
+    await later(api, story, exporting, clock, formats=["csv"])
+    assert beside(storage) == {"a.csv", "a.jsonl"}
+    assert storage._objects["a.jsonl"][1] == b"somebody else's"
+
+
+@pytest.mark.parametrize("data", [b"a person wrote this", None], ids=["another size", "the same size"])
+async def test_what_a_person_edited_beside_the_source_is_theirs(
+    api: Api,
+    story: Story,
+    exporting: Exports,
+    database: Database,
+    storage: FakeStorage,
+    clock: FakeClock,
+    data: bytes | None,
+) -> None:
+    await later(api, story, exporting, clock)
+    edited = data or storage._objects["a.csv"][1][:-1] + b"!"
+    storage.put("a.csv", edited)
+    second = await later(api, story, exporting, clock)
+    [table] = [each["name"] for each in second["files"] if each["format"] == "csv"][:1]
+    assert table != "a.csv"
+    assert "a.csv" not in await claimed(database, storage)
+    await later(api, story, exporting, clock, formats=["jsonl"])
+    assert beside(storage) == {"a.csv", "a.jsonl"}
+    assert storage._objects["a.csv"][1] == edited
+
+
+async def test_an_older_export_leaves_the_files_of_a_newer_one(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage, clock: FakeClock
+) -> None:
+    options = {"formats": ["csv"], "files": "item", "sidecars": True}
+    older = await request(api, story, options)
+    await later(api, story, exporting, clock)
+    before = {key: storage._objects[key][1] for key in beside(storage)}
+    await database.write(lambda tx: tx.execute(sa.update(media).values(title="renamed")))
+    await done(api, exporting, older)
+    assert {key: storage._objects[key][1] for key in beside(storage)} == before
+    [left] = json.loads(below(storage)[f"out/{older.ref}/manifest.json"])["left_out"]
+    assert "a newer export" in left["why"]
+
+
+async def test_exports_of_another_prompt_have_their_own_files(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage, clock: FakeClock
+) -> None:
+    await later(api, story, exporting, clock)
+    first = {key: storage._objects[key][0].version for key in beside(storage)}
+    await database.write(lambda tx: tx.execute(sa.update(prompt_runs).values(prompt_id="prompt_other")))
+    await later(api, story, exporting, clock)
+    assert {key: storage._objects[key][0].version for key in first} == first
+    assert len(beside(storage)) == 4
+
+
+async def test_a_foreign_pointer_stops_the_export_before_it_writes(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage, clock: FakeClock
+) -> None:
+    await done(api, exporting, await request(api, story, {"latest": True}))
+    assert "out/latest.json" in await claimed(database, storage)
+    storage.put("out/latest.json", b"a person's")
+    clock.advance(5)
+    job = await request(api, story, {"latest": True})
+    export = await done(api, exporting, job)
+    assert (export["status"], "out/latest.json" in export["error_message"]) == ("failed", True)
+    assert storage._objects["out/latest.json"][1] == b"a person's"
+    assert not [key for key in below(storage) if job.ref in key]
+    assert "out/latest.json" not in await claimed(database, storage)
+
+
+async def test_the_pointer_is_replaced_in_one_step(
+    api: Api,
+    story: Story,
+    exporting: Exports,
+    storage: FakeStorage,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(key: str, version: str) -> None:
+        raise AssertionError(f"{key} is removed")
+
+    monkeypatch.setattr(storage, "delete", refuse)
+    for _ in range(2):
+        job = await request(api, story, {"latest": True})
+        assert (await done(api, exporting, job))["status"] == "completed"
+        assert json.loads(below(storage)["out/latest.json"])["export_id"] == job.ref
+        clock.advance(5)
 
 
 async def test_a_name_that_somebody_else_takes_at_the_last_moment_is_not_claimed(

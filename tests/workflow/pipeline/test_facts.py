@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import prepare
 from tests.workflow.pipeline.test_import_retries import Place
+from vvwatch.core.outputs import Written
 from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import ObjectFacts
 from vvwatch.store.db.database import Database
 from vvwatch.store.schema import events, import_automations, import_files, media, outputs
+from vvwatch.store.watching import own_files
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +103,22 @@ async def test_an_xmp_is_read_where_json_is_unusable_or_ours(place: Place) -> No
         "key": "harbour/A_001.xmp",
         "fields": {"dc:format": "video/mp4"},
     }
+
+
+async def test_our_document_that_a_person_edited_is_a_sidecar(place: Place) -> None:
+    ours = b'{"export_id": "exp_1"}'
+    content = Written(len(ours), hashlib.sha256(ours).hexdigest())
+    uris = [place.storage.uri(f"harbour/{name}.json") for name in ("A_001", "A_002")]
+    for uri in uris:
+        await place.database.write(own_files.claim_file, uri, "exp_1", content)
+    place.storage.put("harbour/A_001.json", ours)
+    place.storage.put("harbour/A_002.json", ours.replace(b"1", b"2"))
+    for name in ("A_001", "A_002"):
+        await place.drop(f"harbour/{name}.mp4")
+    await place.work(1)
+    found = {row.key: row.facts.get("sidecar") for row in await place.rows(media)}
+    assert found["harbour/A_001.mp4"] is None
+    assert found["harbour/A_002.mp4"]["fields"] == {"export_id": "exp_2"}
 
 
 async def test_a_huge_sidecar_is_not_read(place: Place) -> None:

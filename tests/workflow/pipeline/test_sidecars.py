@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,7 @@ from tests.store.footage import GOOD, items, shot, started
 from tests.store.pipeline import jobs_of
 from tests.workflow.conftest import Told
 from vvwatch.core.media import ProcessingResult
+from vvwatch.core.outputs import Written
 from vvwatch.core.sidecars import MOST_BYTES
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource
 from vvwatch.errors import StorageUnavailable
@@ -23,6 +25,7 @@ from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import run_queries
 from vvwatch.store.runs.transcripts import load_said
 from vvwatch.store.schema import exports, import_automations, media, outputs
+from vvwatch.store.watching import own_files
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
@@ -173,6 +176,53 @@ async def test_our_own_captions_are_no_source_where_people_had_theirs_before(des
     await desk.database.write(lambda tx: tx.insert(outputs, uri=uri, export_id="exp_1", created_at=0.0))
     await desk.process(job)
     assert "no captions beside it" in str(await desk.said())
+
+
+async def claim(desk: Desk, ending: str, data: bytes = SRT) -> str:
+    """An export wrote this file beside the media."""
+    key = desk.put(ending, data)
+    content = Written(len(data), hashlib.sha256(data).hexdigest())
+    await desk.database.write(own_files.claim_file, desk.storage.uri(key), "exp_1", content)
+    return key
+
+
+@pytest.mark.parametrize("edited", [NEW, SRT + b"\n2\n00:00:03,000 --> 00:00:04,000\nmore\n"])
+@pytest.mark.parametrize("later", [False, True])
+async def test_our_captions_that_a_person_edited_are_theirs(desk: Desk, edited: bytes, later: bool) -> None:
+    job = await desk.start()
+    key = await claim(desk, ".srt")
+    if later:
+        await desk.look()
+        await desk.process(job)
+        assert "no captions beside it" in str(await desk.said())
+        assert await desk.retry() == 0, "ours are none"
+        await desk.exported()
+        await desk.database.write(begin_exports)
+    desk.storage.put(key, edited)
+    await desk.look()
+    if not later:
+        await desk.process(job)
+    assert await desk.retry() == 1
+    said = await desk.said()
+    assert isinstance(said, tuple)
+    assert said[0] == "sidecar"
+    assert said[1][0] == ("two" if edited == NEW else "one")
+    reads = desk.storage.reads[key]
+    await desk.look()
+    assert desk.storage.reads[key] == reads, "it is known"
+    desk.storage.put(key, SRT)
+    await desk.look()
+    assert await desk.retry() == 0, "it is ours again"
+
+
+async def test_our_captions_are_read_once_by_watchers(desk: Desk) -> None:
+    await desk.start()
+    key = await claim(desk, ".srt")
+    await desk.look()
+    reads = desk.storage.reads[key]
+    await desk.look()
+    assert desk.storage.reads[key] == reads
+    assert [name for name, _ in desk.told if name == "change.skipped"] == []
 
 
 async def test_captions_that_come_later_replace_what_was_there_and_are_exported_once(desk: Desk) -> None:

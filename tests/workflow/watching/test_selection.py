@@ -49,7 +49,7 @@ async def test_first_versions_are_asked_for_before_outputs_and_archived_objects(
     storage, counting = FakeStorage(), Counting(database)
     row = await database.write(prepare)
     await selection(counting, storage, automation=row, new_only=True).select([storage.put("a.mp4", b"x")])
-    assert counting.reads == ["find_known_keys", "find_own_outputs", "find_observed"]
+    assert counting.reads == ["find_known_keys", "find_outputs", "find_observed"]
 
 
 async def test_our_own_reports_are_own_outputs_and_not_worth_knowing(database: Database) -> None:

@@ -185,13 +185,14 @@ async def _explain_place(context: ApiContext, row: Connector, key: str) -> Place
     here = await look_up(context, row, key)
     known = await context.database.read(read_object_record, row.id, key, here.uri)
     exists = here.standing.exists
-    facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, known.own_export_id)
+    own_export_id = known.find_own_export(here.obj)
+    facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, own_export_id)
     return Place(
         connector_id=row.id,
         key=key,
         uri=here.uri,
         standing=here.standing,
-        own_export_id=known.own_export_id,
+        own_export_id=own_export_id,
         indexes=[_index_history(facts, here, key, index) for index in known.indexes],
     )
 

@@ -257,7 +257,23 @@ def _to_6(conn: sa.Connection) -> None:
     _index(conn, schema.media, schema.windows)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
+def _to_7(conn: sa.Connection) -> None:
+    """Add what exports wrote to their addresses, and beside which media item."""
+    words = "TEXT NOT NULL DEFAULT ''"
+    conn.exec_driver_sql("ALTER TABLE outputs ADD COLUMN written TEXT")
+    for name in ("media_id", "series", "connector_id", "key"):
+        conn.exec_driver_sql(f"ALTER TABLE outputs ADD COLUMN {name} {words}")
+    _index(conn, schema.outputs)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {
+    2: _to_2,
+    3: _to_3,
+    4: _to_4,
+    5: _to_5,
+    6: _to_6,
+    7: _to_7,
+}
 """The step that migrates to each version from the one before; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)

@@ -299,7 +299,15 @@ outputs = sa.Table(
     Column("uri", Text, primary_key=True),
     Column("export_id", Text, nullable=False),
     moment("created_at"),
+    document(
+        "written"
+    ),  # [size, SHA-256] of the contents that exports wrote there, the last one last; NULL: unknown
+    text("media_id"),  # of the media item that it stands beside; empty: it stands at the destination
+    text("series"),  # of the exports that replace it there
+    text("connector_id"),
+    text("key"),
 )
+Index("outputs_by_media", outputs.c.media_id, outputs.c.series)
 add_due_index(import_jobs)
 add_due_index(import_files)
 add_due_index(prompt_runs)

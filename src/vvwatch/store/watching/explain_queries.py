@@ -9,7 +9,11 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.filters import Reason
 from vvwatch.core.identities import id_time
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.outputs import Output
+from vvwatch.core.versions import is_same_version
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, models_of
 from vvwatch.store.delivery import webhooks
@@ -31,7 +35,6 @@ from vvwatch.store.schema import (
     ledger_scopes,
     objects,
     observations,
-    outputs,
     reconciles,
     segment_results,
     tombstones,
@@ -39,6 +42,7 @@ from vvwatch.store.schema import (
     windows,
 )
 from vvwatch.store.schema import media as media_table
+from vvwatch.store.watching import own_files
 
 _MOST_RUNS: Final = 10
 _MOST_SEGMENTS: Final = 10
@@ -89,17 +93,31 @@ class IndexRecord:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """The history of an object in all indexes; `own_export_id` names the export that wrote it, if any."""
+    """The history of an object in all indexes; `own` is the export that claimed its address, if any."""
 
-    own_export_id: str | None
+    own: Output | None
     indexes: Sequence[IndexRecord]
+
+    def find_own_export(self, obj: StorageObject | None) -> str | None:
+        """Return the export that wrote the object which is there now; None if somebody is known to have changed it."""
+        if self.own is None:
+            return None
+        if obj is None:
+            return self.own.export_id
+        observed = (index.observation for index in self.indexes)
+        is_changed = any(
+            each.reason == Reason.SIDECAR and is_same_version(each.version, obj.version)
+            for each in observed
+            if each is not None
+        )
+        return self.own.export_id if self.own.may_have(obj.size_bytes) and not is_changed else None
 
 
 def read_object_record(tx: Tx, connector_id: str, key: str, uri: str) -> ObjectRecord:
     """Return all that is known of the object at `key` of the connector; `uri` is its address."""
     table = ledger_scopes
     scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
-    own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
+    own = own_files.find_outputs(tx, [uri]).get(uri)
     return ObjectRecord(own, [_read_index(tx, scope, key) for scope in models_of(_Scope, scopes)])
 
 

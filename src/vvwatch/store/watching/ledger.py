@@ -167,27 +167,15 @@ def forget_superseded(tx: Tx, scope_id: int, keys: Collection[str], window_seq: 
         tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
 
 
-def find_own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
-    """Return those of these addresses that vvwatch wrote."""
-    if not uris:
-        return set()
-    return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
-
-
-def find_claims(tx: Tx, uris: Sequence[str]) -> dict[str, str]:
-    """Return those of these addresses that vvwatch wrote or was about to write, with their exports."""
-    found = sa.select(outputs.c.uri, outputs.c.export_id).where(outputs.c.uri.in_(uris))
-    return {row.uri: row.export_id for row in tx.execute(found)}
-
-
 def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
     """Record, before the writes, that `uris` are outputs of vvwatch and never inputs."""
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
 
 
-def release_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
-    """Forget claims of the export: something else exists at these addresses, which may be an input."""
-    tx.execute(sa.delete(outputs).where(outputs.c.uri.in_(uris), outputs.c.export_id == export_id))
+def release_outputs(tx: Tx, uris: Sequence[str], export_id: str | None = None) -> None:
+    """Forget claims of the export, or of all: something else exists at these addresses, which may be an input."""
+    of_export = () if export_id is None else (outputs.c.export_id == export_id,)
+    tx.execute(sa.delete(outputs).where(outputs.c.uri.in_(uris), *of_export))
 
 
 def record_observations(

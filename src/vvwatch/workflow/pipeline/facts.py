@@ -13,11 +13,13 @@ from typing import Any
 import anyio.to_thread
 
 from vvwatch.core import facts
+from vvwatch.core.outputs import Output
 from vvwatch.core.path_templates import PathTemplate
 from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, StorageUnavailable
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Database
-from vvwatch.store.watching import ledger
+from vvwatch.store.watching import own_files
+from vvwatch.workflow.own_files import is_unchanged
 
 
 @dataclass
@@ -53,14 +55,14 @@ def _read_path(gathered: GatheredFacts, template: str, key: str, prefix: str) ->
 
 
 async def _read_sidecars(gathered: GatheredFacts, database: Database, storage: Storage, key: str) -> None:
-    """Read the first sidecar that there is and that is no output of ours."""
+    """Read the first sidecar that there is and that no export wrote, or that somebody changed since."""
     names = facts.name_sidecars(key)
-    own = await database.read(ledger.find_own_outputs, [storage.uri(name) for name in names])
+    own = await database.read(own_files.find_outputs, [storage.uri(name) for name in names])
     for name in names:
-        if storage.uri(name) in own:
-            continue
         try:
-            data = await _read_small(storage, name)
+            data = await _read_small(storage, name, own.get(storage.uri(name)))
+            if data is None:
+                continue
             fields = await anyio.to_thread.run_sync(facts.read_sidecar, name, data)
             gathered.found["sidecar"] = {"key": name, "fields": fields}
         except ObjectNotFound:
@@ -73,9 +75,16 @@ async def _read_sidecars(gathered: GatheredFacts, database: Database, storage: S
         return
 
 
-async def _read_small(storage: Storage, key: str) -> bytes:
-    """Return the content. Raises InvalidInput if it is too large, and what the storage raises."""
+async def _read_small(storage: Storage, key: str, own: Output | None) -> bytes | None:
+    """Return the content; None if it is what an export wrote there.
+
+    Raises InvalidInput if it is too large, and what the storage raises.
+    """
+    if own is not None and not own.written:
+        return None
     there = await storage.stat(key)
+    if own is not None and await is_unchanged(storage, there, own):
+        return None
     if there.size_bytes > facts.MOST_SIDECAR_BYTES:
         raise InvalidInput(f"it is larger than {facts.MOST_SIDECAR_BYTES >> 20} MiB")
     async with storage.stream(key, there.version) as chunks:

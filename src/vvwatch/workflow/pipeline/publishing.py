@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -19,6 +20,7 @@ import anyio.to_thread
 from vvwatch import private_files
 from vvwatch.core.events import canonical_json, to_iso
 from vvwatch.core.exports import ExportOptions, check_subpath
+from vvwatch.core.outputs import Written
 from vvwatch.errors import Conflict, NotFound, ObjectChanged, ObjectExists, ObjectNotFound
 from vvwatch.ports import Job, Storage, WriteResult
 from vvwatch.store.catalog import catalog
@@ -28,7 +30,9 @@ from vvwatch.store.delivery.exports import MOST_FILES, ExportWork
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Export
 from vvwatch.store.models.runs import RunItemWithMedia
-from vvwatch.store.watching import ledger
+from vvwatch.store.watching import ledger, own_files
+from vvwatch.store.watching.own_files import Beside, Claim, Superseded, series_of
+from vvwatch.workflow.own_files import is_unchanged
 from vvwatch.workflow.pipeline.export_files import BuiltFile, LeftOut
 from vvwatch.workflow.pipeline.reading import Reading
 
@@ -39,6 +43,7 @@ _JSON: Final = "application/json"
 _LARGEST_PARSED: Final = 64 << 20
 _LARGEST_POINTER: Final = 65_536
 _POINTER_TRIES: Final = 20
+_TRIES: Final = 3
 
 
 @dataclass
@@ -125,6 +130,7 @@ class Publisher:
         self._export = work.export
         self._draft = folder / f"{work.export.id}.manifest.draft"
         self._connectors: dict[str, Connector | None] = {}
+        self._series = {run.id: series_of(run.index_id, run.prompt_id) for run in work.runs}
         row = work.export
         parts = check_subpath(row.destination_base_path), check_subpath(row.destination_subpath)
         self._root = "".join(f"{part}/" for part in parts if part)
@@ -137,6 +143,8 @@ class Publisher:
         mine = f"{self._root}{self._export.id}/"
         manifest, success, latest = f"{mine}manifest.json", f"{mine}_SUCCESS", self._pointer
         uris = [storage.uri(key) for key in (manifest, success, *([latest] if options.latest else []))]
+        if options.latest:
+            await self._require_pointer(storage, latest)
         await self._database.write(ledger.claim_outputs, uris, self._export.id)
         published = await self._adopt(storage, manifest) or await self._publish_files(
             storage, manifest, files
@@ -144,6 +152,8 @@ class Publisher:
         await self._write_text(storage, success, b"", "text/plain")
         if options.latest:
             await self._move_pointer(storage, latest)
+        if options.sidecars:
+            await self._remove_superseded()
         return published
 
     async def _publish_files(
@@ -174,29 +184,49 @@ class Publisher:
 
     async def _write(self, storage: Storage, key: str, found: BuiltFile) -> None:
         """Write a file to a name that only this export can have; replace what an earlier attempt left there."""
-        is_ours = await self._claim(storage, key)
-        try:
-            await storage.write(key, found.path, content_type=found.content_type)
-        except ObjectExists:
-            if not is_ours:
-                await self._release(storage, key)
-                raise
-            if not await self._database.read(exports.is_current, self._job):
-                raise
-            await storage.delete(key, (await storage.stat(key)).version)
-            await storage.write(key, found.path, content_type=found.content_type)
+        claim = await self._claim(storage, key, found)
+        if claim is Claim.TAKEN or not await self._put(storage, key, found, claim):
+            raise ObjectExists(
+                f"other content exists at {key!r}", "remove or rename it, and retry the export"
+            )
 
-    async def _claim(self, storage: Storage, key: str) -> bool:
-        """Record the name as our output; return whether an earlier attempt of this export did."""
+    async def _claim(
+        self, storage: Storage, key: str, found: BuiltFile, beside: Beside | None = None
+    ) -> Claim:
+        """Record the name as our output, with the content that it will have."""
         uri = storage.uri(key)
-        before = await self._database.read(ledger.find_claims, [uri])
-        if uri not in before:
-            await self._database.write(ledger.claim_outputs, [uri], self._export.id)
-        return before.get(uri) == self._export.id
+        known = await self._database.read(own_files.find_outputs, [uri])
+        is_free = uri in known or beside is None or await _find_version(storage, key) is None
+        content = Written(found.size_bytes, found.sha256)
+        return await self._database.write(
+            own_files.claim_file, uri, self._export.id, content, beside, is_free=is_free
+        )
 
-    async def _release(self, storage: Storage, key: str) -> None:
-        """Forget the claim: the object there is somebody else's, and may be an input."""
-        await self._database.write(ledger.release_outputs, [storage.uri(key)], self._export.id)
+    async def _put(self, storage: Storage, key: str, found: BuiltFile, claim: Claim) -> bool:
+        """Write the file under a name that was claimed; replace what exports wrote there, in one step.
+
+        Return False, and forget the claim, if something else exists there: it is somebody else's, and may be an input.
+        """
+        uri = storage.uri(key)
+        for _ in range(_TRIES):
+            try:
+                await storage.write(key, found.path, content_type=found.content_type)
+            except ObjectExists:
+                if not await self._database.read(exports.is_current, self._job):
+                    raise
+            else:
+                return True
+            known = (await self._database.read(own_files.find_outputs, [uri])).get(uri)
+            try:
+                there = await storage.stat(key)
+                if claim is Claim.NEW or known is None or not await is_unchanged(storage, there, known):
+                    break
+                await storage.replace(key, found.path, there.version, content_type=found.content_type)
+            except (ObjectChanged, ObjectNotFound):
+                continue
+            return True
+        await self._database.write(ledger.release_outputs, [uri], self._export.id)
+        return False
 
     async def _publish_sidecar(self, draft: Manifest, found: BuiltFile, item: RunItemWithMedia) -> None:
         connector = await self._find_connector(item.media_connector_id)
@@ -204,29 +234,53 @@ class Publisher:
             why = f"the connector {item.media_connector_id!r} of the source does not have the scope 'export'"
             draft.leave_out(LeftOut(item.run_id, item.media_id, item.media_key, found.format, why))
             return
+        key = await self._place_sidecar(connector, found, item)
+        if key is None:
+            why = "a newer export of the same prompt stands beside it"
+            draft.leave_out(LeftOut(item.run_id, item.media_id, item.media_key, found.format, why))
+        else:
+            draft.add({**replace(found, name=key).describe(), "connector_id": connector.id})
+
+    async def _place_sidecar(
+        self, connector: Connector, found: BuiltFile, item: RunItemWithMedia
+    ) -> str | None:
+        """Write the file beside its source; return its key, which is the spare one if another file has the name.
+
+        None: a newer export wrote it. Raises ObjectExists if others have both names.
+        """
         storage = await self._reading.storage(connector)
-        key = await self._place_sidecar(storage, found)
-        draft.add({**replace(found, name=key).describe(), "connector_id": connector.id})
+        for name in (found.name, found.spare_name):
+            if name == self._pointer:
+                continue
+            beside = Beside(item.media_id, self._series[item.run_id], connector.id, name)
+            claim = await self._claim(storage, name, found, beside)
+            if claim is Claim.NEWER:
+                return None
+            if claim is not Claim.TAKEN and await self._put(storage, name, found, claim):
+                return name
+        raise ObjectExists(f"other content exists at {found.spare_name!r}", "remove it, and retry the export")
 
-    async def _place_sidecar(self, storage: Storage, found: BuiltFile) -> str:
-        """Write the file beside its source; return its key, which is the spare one if another file has the name."""
-        if found.name != self._pointer and await self._is_free(storage, found.name):
-            is_ours = await self._claim(storage, found.name)
-            try:
-                await storage.write(found.name, found.path, content_type=found.content_type)
-            except ObjectExists:  # of somebody else, or of an attempt before the results changed
-                if not is_ours:
-                    await self._release(storage, found.name)
-            else:
-                return found.name
-        await self._write(storage, found.spare_name, found)
-        return found.spare_name
+    async def _remove_superseded(self) -> None:
+        """Remove what earlier exports wrote beside the media of these runs and this one did not: only what is ours."""
+        for run_id, series in self._series.items():
+            after = ""
+            while page := await self._database.read(
+                own_files.list_superseded, self._export.id, run_id, series, after
+            ):
+                for each in page:
+                    await self._remove(each)
+                after = page[-1].uri
 
-    async def _is_free(self, storage: Storage, key: str) -> bool:
-        """Return whether the name is this export's, or nobody's and nothing exists there."""
-        uri = storage.uri(key)
-        owner = (await self._database.read(ledger.find_claims, [uri])).get(uri)
-        return owner == self._export.id if owner else await _find_version(storage, key) is None
+    async def _remove(self, each: Superseded) -> None:
+        connector = await self._find_connector(each.connector_id)
+        if connector is None or "export" not in connector.scopes:
+            return
+        storage = await self._reading.storage(connector)
+        with suppress(ObjectChanged, ObjectNotFound):
+            there = await storage.stat(each.key)
+            if await is_unchanged(storage, there, each.output):
+                await storage.delete(each.key, there.version)
+        await self._database.write(ledger.release_outputs, [each.uri], each.output.export_id)
 
     async def _find_connector(self, connector_id: str | None) -> Connector | None:
         if connector_id is not None and connector_id not in self._connectors:
@@ -251,18 +305,37 @@ class Publisher:
                 if len(start) < _LARGEST_PARSED:
                     start += piece
         if not start.startswith(manifest_head(self._export)):
+            await self._database.write(ledger.release_outputs, [storage.uri(key)])
             raise ObjectExists(f"another manifest exists at {key!r}", "remove it, and retry the export")
         files = None
         if len(start) == size_bytes:
             files = (await anyio.to_thread.run_sync(json.loads, start))["files"][:MOST_FILES]
         return Published(WriteResult(storage.uri(key), size_bytes, digest.hexdigest(), version), files)
 
-    async def _write_text(self, storage: Storage, key: str, data: bytes, content_type: str) -> None:
+    async def _write_text(
+        self, storage: Storage, key: str, data: bytes, content_type: str, over: str | None = None
+    ) -> None:
+        """Write a small object, in the place of the version `over` if there is one: readers never miss it."""
         await anyio.to_thread.run_sync(private_files.write_private, self._draft, data)
         try:
-            await storage.write(key, self._draft, content_type=content_type)
+            if over is None:
+                await storage.write(key, self._draft, content_type=content_type)
+            else:
+                await storage.replace(key, self._draft, over, content_type=content_type)
         finally:
             self._draft.unlink(missing_ok=True)
+
+    async def _require_pointer(self, storage: Storage, key: str) -> None:
+        """Raise Conflict if something else than a pointer exists there, and forget that the name was ours."""
+        if (version := await _find_version(storage, key)) is not None:
+            await self._read_pointer(storage, key, version)
+
+    async def _read_pointer(self, storage: Storage, key: str, version: str) -> dict[str, Any]:
+        try:
+            return await _read_pointer(storage, key, version)
+        except Conflict:
+            await self._database.write(ledger.release_outputs, [storage.uri(key)])
+            raise
 
     async def _move_pointer(self, storage: Storage, key: str) -> None:
         """Let the pointer lead to this export unless it leads to a newer one. Another writer's is read again."""
@@ -278,11 +351,10 @@ class Publisher:
         for left in reversed(range(_POINTER_TRIES)):
             version = await _find_version(storage, key)
             try:
-                if version is not None:
-                    if _is_newer(await _read_pointer(storage, key, version), pointer):
-                        return
-                    await storage.delete(key, version)
-                await self._write_text(storage, key, canonical_json(pointer) + b"\n", _JSON)
+                there = None if version is None else await self._read_pointer(storage, key, version)
+                if there is not None and _is_newer(there, pointer):
+                    return
+                await self._write_text(storage, key, canonical_json(pointer) + b"\n", _JSON, over=version)
             except (ObjectChanged, ObjectExists, ObjectNotFound):
                 if not left:
                     raise

@@ -5,6 +5,7 @@ The sources are tried in the order of `TranscriptSource`. Where none has one, th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final, Protocol, Self
 import anyio.to_thread
 
 from vvwatch.core.objects import base_name
+from vvwatch.core.outputs import Output
 from vvwatch.core.sidecars import MOST_BYTES, SUFFIXES, NoCaptions, SidecarName, match_name, read_sidecar
 from vvwatch.core.transcripts import Transcript, TranscriptSource
 from vvwatch.errors import (
@@ -30,7 +32,7 @@ from vvwatch.ports.processing import CaptionReader, Item
 from vvwatch.store.db.database import Database
 from vvwatch.store.runs import transcripts
 from vvwatch.store.runs.journal import Owner
-from vvwatch.store.watching import ledger, sidecars
+from vvwatch.store.watching import own_files, sidecars
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.writes import write_until_committed
 
@@ -79,28 +81,53 @@ class SidecarCaptions:
     name = TranscriptSource.SIDECAR
 
     async def find(self, item: Item, storage: Storage) -> Transcript | str:
-        """Return what the best sidecar says that can be read."""
-        names = await self.database.read(sidecars.list_sidecars, item.connector_id, item.key)
-        names = await self._leave_out_own(names, storage) or await self._look_for_names(item.key, storage)
-        reasons = []
-        for name in names[:_MOST_SIDECARS]:
+        """Return what the best sidecar says that can be read. What we wrote, and nobody changed, is none."""
+        reasons: list[str] = []
+        seen = await self.database.read(sidecars.list_sidecars, item.connector_id, item.key)
+        found = await self._read_best(item, storage, seen, reasons)
+        if found is None and not reasons:
+            others = await self._look_for_names(item.key, storage)
+            found = await self._read_best(item, storage, others, reasons)
+        return found or "; ".join(reasons) or "no captions beside it"
+
+    async def _read_best(
+        self, item: Item, storage: Storage, names: Sequence[SidecarName], reasons: list[str]
+    ) -> Transcript | None:
+        """Return what the first of the files says that says something; add to `reasons` why the others do not."""
+        uris = [storage.uri(each.key) for each in names]
+        own = await self.database.read(own_files.find_outputs, uris)
+        for name, uri in zip(names, uris, strict=True):
+            if len(reasons) == _MOST_SIDECARS:
+                break
             try:
-                return await self._read(item, storage, name)
+                said = await self._read(item, storage, name, own.get(uri))
             except (ObjectNotFound, ObjectChanged, ObjectArchived, AccessDenied) as error:
                 reasons.append(f"{base_name(name.key)}: {error.message}")
             except ValueError as error:
                 reasons.append(str(error))
-        return "; ".join(reasons) or "no captions beside it"
+            else:
+                if said is not None:
+                    return said
+        return None
 
-    async def _read(self, item: Item, storage: Storage, name: SidecarName) -> Transcript:
+    async def _read(
+        self, item: Item, storage: Storage, name: SidecarName, own: Output | None
+    ) -> Transcript | None:
+        """Return what the file says; None if it is what an export wrote there."""
+        if own is not None and not own.written:
+            return None
         there = await storage.stat(name.key)
         if there.size_bytes > MOST_BYTES:
+            if own is not None and own.may_have(there.size_bytes):
+                return None
             size = f"has {there.size_bytes:,} bytes, and captions have {MOST_BYTES:,} at most"
             raise NoCaptions(f"{base_name(name.key)} {size}")
         data = bytearray()
         async with storage.stream(name.key, there.version, 0, MOST_BYTES) as pieces:
             async for piece in pieces:
                 data += piece
+        if own is not None and own.has(len(data), hashlib.sha256(data).hexdigest()):
+            return None
         return await anyio.to_thread.run_sync(read_sidecar, name, bytes(data), item.duration_seconds)
 
     async def _look_for_names(self, key: str, storage: Storage) -> list[SidecarName]:
@@ -112,13 +139,7 @@ class SidecarCaptions:
         else:
             usual = [f"{start}.{suffix}" for start in (stem, key) for suffix in SUFFIXES]
             found = [name for name in usual if await _is_there(storage, name)]
-        matched = sorted(filter(None, (match_name(key, name) for name in found)))
-        return await self._leave_out_own(matched, storage)
-
-    async def _leave_out_own(self, names: list[SidecarName], storage: Storage) -> list[SidecarName]:
-        """Return the names that are no outputs of ours, also if people had captions there before."""
-        own = await self.database.read(ledger.find_own_outputs, [storage.uri(each.key) for each in names])
-        return [each for each in names if storage.uri(each.key) not in own]
+        return sorted(filter(None, (match_name(key, name) for name in found)))
 
 
 async def _is_there(storage: Storage, key: str) -> bool:

@@ -14,11 +14,15 @@ from typing import Final
 from vvwatch.core.cadence import ScanSchedule
 from vvwatch.core.filters import ObjectFilter, Reason
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.outputs import Output
 from vvwatch.core.selection import Baseline, Facts, KnownKeys, Selected, choose, is_worth_examining
+from vvwatch.core.sidecars import MOST_BYTES, is_sidecar
+from vvwatch.errors import StorageError, StorageUnavailable
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.watching import ImportAutomation
-from vvwatch.store.watching import ledger
+from vvwatch.store.watching import ledger, own_files
+from vvwatch.workflow.own_files import is_unchanged
 
 _MOST_ASKED: Final = 16
 _SERVICE_TICK_SECONDS: Final = 1.0
@@ -58,10 +62,32 @@ class Selection:
         return await self.database.read(ledger.find_known_keys, self.automation.scope_id, keys)
 
     async def _find_own(self, found: Sequence[StorageObject]) -> set[str]:
-        """Return the keys of our own outputs."""
-        uris = {self.storage.uri(obj.key): obj.key for obj in found}
-        own = await self.database.read(ledger.find_own_outputs, list(uris)) if uris else ()
-        return {uris[uri] for uri in own}
+        """Return the keys of our own outputs. Captions that somebody changed are no longer ours."""
+        uris = {self.storage.uri(obj.key): obj for obj in found}
+        outputs = await self.database.read(own_files.find_outputs, list(uris)) if uris else {}
+        return {uris[uri].key for uri, output in outputs.items() if await self._is_own(uris[uri], output)}
+
+    async def _is_own(self, obj: StorageObject, output: Output) -> bool:
+        """Return whether the object is our output; captions of the right size are read, once."""
+        if not output.written or not is_sidecar(obj.key):
+            return True
+        if not output.may_have(obj.size_bytes):
+            return False
+        if obj.size_bytes > MOST_BYTES or await self._is_observed(obj):
+            return obj.size_bytes > MOST_BYTES
+        try:
+            return await is_unchanged(self.storage, obj, output)
+        except StorageUnavailable:
+            raise
+        except StorageError:  # it changes, or may not be read: it is looked at again
+            return False
+
+    async def _is_observed(self, obj: StorageObject) -> bool:
+        """Return whether this version is known as somebody's captions."""
+        if self.automation is None:
+            return False
+        args = self.automation.id, Reason.SIDECAR, [obj]
+        return obj[:2] in await self.database.read(ledger.find_observed, *args)
 
     async def _find_archived(self, found: Sequence[StorageObject]) -> dict[str, bool]:
         """Return for each object that is listed as archived, or that an import found archived, whether it still is.
