@@ -17,6 +17,7 @@ from vvwatch.cli.output import choose_colour
 
 _COMMANDS = {
     "run": ("run", "Run the daemon."),
+    "init": ("init", "Write a configuration to start from."),
     "dev": ("dev", "Try everything on a local folder, without a configuration."),
     "check": ("check", "Check the configuration and list all problems."),
     "plan": ("plan", "Forecast list calls, their cost and how late new files are found."),
