@@ -14,7 +14,7 @@ from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
 from vvwatch.cli import local_daemon
 from vvwatch.cli.client import Client, connect
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.local_daemon import find_state_dir
+from vvwatch.cli.local_daemon import find_state_dir, note_watched
 
 
 def test_the_address_and_the_key_are_those_the_daemon_left(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -91,7 +91,9 @@ def left_address(folder: Path, url: str) -> Path:
     return folder
 
 
-def test_a_trial_that_runs_is_found_where_no_daemon_does(daemon: FakeDaemon, tmp_path: Path) -> None:
+def test_a_trial_that_runs_is_found_where_no_daemon_does(
+    daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path / "states")}
     usual = tmp_path / "states" / "vvwatch"
     running = left_address(usual / "dev-1111111111", daemon.url)
@@ -104,6 +106,16 @@ def test_a_trial_that_runs_is_found_where_no_daemon_does(daemon: FakeDaemon, tmp
     with pytest.raises(Failure, match="2 daemons of `vvwatch dev` run here") as caught:
         find_state_dir(None, None, environ)
     assert "dev-1111111111 or " in caught.value.hint
+    folder, below = tmp_path / "clips", tmp_path / "clips" / "day-1" / "a"
+    below.mkdir(parents=True)
+    note_watched(running, folder)
+    note_watched(usual / "dev-3333333333", folder / "day-1")
+    with pytest.raises(Failure, match="2 daemons") as caught:
+        find_state_dir(None, None, environ)
+    assert f"dev-1111111111 ({folder}) or " in caught.value.hint
+    for place, found in ((folder, "dev-1111111111"), (below, "dev-3333333333")):
+        monkeypatch.chdir(place)
+        assert find_state_dir(None, None, environ) == usual / found
     (usual / "address").write_text("http://127.0.0.1:9\n")
     assert find_state_dir(None, None, environ) == usual, "a daemon that is down is said to be down"
 

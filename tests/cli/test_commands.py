@@ -481,6 +481,9 @@ def test_explain_finds_the_trial_that_watches_the_file(
         file.symlink_to("/etc/hosts")
         assert run("explain", str(file)).exit_code == 0
         assert run("explain", str(tmp_path / "clips")).exit_code == 0
+        (tmp_path / "link").symlink_to(tmp_path / "clips")
+        assert run("explain", str(tmp_path / "link" / file.name)).exit_code == 0
+        assert "has not been imported" in run("results", str(file)).stderr
         monkeypatch.setenv("VVWATCH_STATE_DIR", str(tmp_path))
         assert run("explain", str(file)).exit_code == 69, "another daemon was named"
 

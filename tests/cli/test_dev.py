@@ -122,6 +122,8 @@ def test_a_fresh_start_does_again_what_was_done(tmp_path: Path, environ: dict[st
             check=True,
         )
         said.append(done.stdout.splitlines()[-1].partition(":")[0])
+        assert ("fresh     forgot what was done here" in done.stdout) == bool(flags)
+        assert not list((tmp_path / "state").rglob("address")), "nothing answers there any more"
     assert said == [
         "1 file imported, 0 failed, 0 skipped",
         "nothing new",

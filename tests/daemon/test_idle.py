@@ -40,3 +40,4 @@ async def test_only_a_daemon_that_surely_watches_nothing_says_so(answer: bool | 
     await report_nothing_watched(components(answer, emitted), announced.append)
     assert emitted == ["daemon.idle"] * said
     assert [line.startswith("nothing is watched yet: declare") for line in announced] == [True] * said
+    assert all("`vvwatch init` writes one" in line for line in announced)

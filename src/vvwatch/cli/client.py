@@ -137,6 +137,7 @@ def connect(url: str | None, state: str | None, config: str | None, environ: Map
     The key is $VVWATCH_API_KEY or the content of $VVWATCH_API_KEY_FILE, else the daemon's admin key, which is sent
     only to this machine.
     """
+    _refuse_empty(environ)
     folder: Path = find_state_dir(state, config, environ)
     there = url or read_address(folder)
     key = read_api_key(environ) or (read_admin_key(folder, environ) if _is_this_machine(there) else None)
@@ -230,7 +231,6 @@ def client_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(url: str | None, state: str | None, config: str | None, **rest: Any) -> None:
-        _refuse_empty(os.environ)
         function(connect(url, state, config, os.environ), **rest)
 
     return daemon_options(command)

@@ -27,12 +27,14 @@ from vvwatch.cli.dev_output import PlainOutput, choose_output
 from vvwatch.cli.dev_processor import PromptOptions, prompt_options
 from vvwatch.cli.dev_story import has_failures
 from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.local_daemon import note_watched
 from vvwatch.cli.output import is_terminal
 from vvwatch.config import Config
 from vvwatch.errors import StoreLocked
 from vvwatch.processors.sandbox import hide_memory
 
 _DEMO_FOLDER: Final = "vvwatch-demo"
+_FORGOTTEN: Final = "your files and exports stay; what is there is imported again, under new ids"
 
 
 @click.command(
@@ -97,11 +99,11 @@ def dev(
     if demo:
         make_folder(folder)
     trial = plan_session(folder, exports, pattern, debounce, listen, os.environ, answering)
-    if fresh:
-        forget_state(trial)
     output = choose_output(
         trial, once=once, for_programs=as_json, on_terminal=is_terminal(sys.stdout, os.environ)
     )
+    if fresh and forget_state(trial):
+        output.note(f"forgot what was done here: {trial.state_dir} is new; {_FORGOTTEN}", "fresh")
     ctx.exit(_run_daemon(trial, output, once=once, demo=demo))
 
 
@@ -122,6 +124,7 @@ def _run_daemon(trial: DevSession, output: PlainOutput, *, once: bool, demo: boo
             observe=output.observe,
             reload=functools.partial(_stop_on_hangup, config),
         )
+        note_watched(trial.state_dir, trial.folder)
         try:
             code = anyio.run(serve, config, options, backend_options={"loop_factory": options.watch.loop})
         except* StoreLocked:

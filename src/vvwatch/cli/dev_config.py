@@ -67,17 +67,21 @@ def already_watched(trial: DevSession) -> Failure:
     return Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder))
 
 
-def forget_state(trial: DevSession) -> None:
-    """Remove the session's state; its files and exports stay. Raises Failure while a session runs."""
+def forget_state(trial: DevSession) -> bool:
+    """Remove the session's state; its files and exports stay. Return whether there was any.
+
+    Raises Failure while a session runs.
+    """
     if is_answering(trial.state_dir):
         raise already_watched(trial)
     try:
         shutil.rmtree(trial.state_dir)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         message = f"cannot forget what was done: {error.strerror}"
         raise _unusable_folder(message, "remove the folder by hand", trial.state_dir) from error
+    return True
 
 
 def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
@@ -87,12 +91,12 @@ def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
 
 
 def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
-    """Return the state of the session on `target` or the nearest folder above it; None if none runs."""
+    """Return the state of the running session on `target` or the nearest folder above it; None if none runs."""
     # A link is looked for where it stands, as the trial sees it, and not where it leads.
     above = Path(os.path.realpath(os.path.dirname(os.path.abspath(target))))  # noqa: PTH100, PTH120
     folders = (Path(os.path.realpath(target)), above, *above.parents)
     states = (state_of(folder, environ) for folder in folders)
-    return next((state for state in states if (state / "address").exists()), None)
+    return next((state for state in states if is_answering(state)), None)
 
 
 def build_config(trial: DevSession, environ: Mapping[str, str]) -> Config:

@@ -50,9 +50,9 @@ class PlainOutput:
         for warning in warnings:
             self._say(format_labelled("warning", str(warning)))
 
-    def note(self, words: str) -> None:
+    def note(self, words: str, label: str = "demo") -> None:
         """Write a remark that is not an event."""
-        self._say(format_labelled("demo", words))
+        self._say(format_labelled(label, words))
 
     def announce(self, text: str) -> None:
         """Announce that the daemon is ready."""
@@ -106,7 +106,7 @@ class JsonOutput(PlainOutput):
         folders = {"folder": trial.folder, "exports": trial.exports, "state_dir": trial.state_dir}
         self._print("dev.started", **folders, log=trial.log_file, warnings=list(map(str, warnings)))
 
-    def note(self, words: str) -> None:
+    def note(self, words: str, label: str = "demo") -> None:  # noqa: ARG002  # as its parent
         """Write the event `dev.noted`."""
         self._print("dev.noted", message=words)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import click
 
-from vvwatch.cli.client import connect, daemon_options
+from vvwatch.cli.client import Client, connect, daemon_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.output import escape_controls, format_ago, format_size, format_until, pluralize, print_json
 
@@ -28,11 +28,9 @@ _LABEL_WIDTH = 9
 def explain(target: str, url: str | None, state: str | None, config: str | None, *, as_json: bool) -> None:
     """Show an object's history: found, filtered, window, import, prompt run, export, webhooks.
 
-    Without a daemon in the usual place, asks the `vvwatch dev` that watches a folder above PATH.
+    If a `vvwatch dev` watches PATH, asks that one.
     """
-    if url is None and state is None and config is None:
-        state = _find_dev_state(target, os.environ)
-    found = connect(url, state, config, os.environ).get("/explain", uri=to_address(target))
+    found = connect_about(target, url, state, config).get("/explain", uri=to_address(target))
     if as_json:
         print_json(found)
         return
@@ -40,16 +38,22 @@ def explain(target: str, url: str | None, state: str | None, config: str | None,
         click.echo(escape_controls(line))
 
 
+def connect_about(target: str, url: str | None, state: str | None, config: str | None) -> Client:
+    """Return a client for the `vvwatch dev` that watches the file, else for the daemon that `connect` finds."""
+    if url is None and state is None and config is None:
+        state = _find_dev_state(target, os.environ)
+    return connect(url, state, config, os.environ)
+
+
 def _find_dev_state(target: str, environ: Mapping[str, str]) -> str | None:
-    """Return the state directory of a `vvwatch dev` session if the usual one has no address."""
+    """Return the state directory of the running `vvwatch dev` that watches the file, unless a daemon is named."""
     given = environ.get("VVWATCH_STATE_DIR") or environ.get("VVWATCH_CONFIG")
     path = unquote(target.removeprefix("file://"))
     if given or "://" in path:
         return None
     from vvwatch.cli.dev_config import state_above  # noqa: PLC0415  # as slow as all that reads configurations
-    from vvwatch.config import default_state_dir  # noqa: PLC0415  # as above
 
-    found = None if (default_state_dir(environ) / "address").exists() else state_above(path, environ)
+    found = state_above(path, environ)
     return None if found is None else str(found)
 
 

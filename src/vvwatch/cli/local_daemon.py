@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.cli.failures import REFUSED, UNREACHABLE, Failure
+from vvwatch.private_files import write_private
 
 _SERVICE_STATE: Final = Path("/var/lib/vvwatch")
 _SERVICE_KEY: Final = Path("/etc/vvwatch/credentials/admin-key")
 """Where the systemd unit keeps its state, and where its comments say to put the admin key."""
 _DEV_STATES: Final = "dev-*"
+WATCHED_FILE: Final = "folder"
+"""In the state directory of a `vvwatch dev`: the folder that it watches."""
 _CONNECT_SECONDS: Final = 0.5
 
 
@@ -46,18 +49,36 @@ def _find_running(usual: Path, *, named: bool) -> Path:
         else [each for each in _list_dev_states(usual) if is_answering(each)]
     )
     if len(running) > 1:
-        raise Failure(
-            f"{len(running)} daemons of `vvwatch dev` run here",
-            f"name one: --state-dir {_join_folders(running)}",
-            where=str(usual),
-        )
+        running = [_choose_here(running)]
     if running:
         return running[0]
     return _SERVICE_STATE if not _has_address(usual) and _has_address(_SERVICE_STATE) else usual
 
 
-def _join_folders(folders: Iterable[Path]) -> str:
-    return " or ".join(map(str, folders))
+def _choose_here(running: Sequence[Path]) -> Path:
+    """Return the state of the `vvwatch dev` that watches this folder or one above it. Raises Failure for none."""
+    here = Path.cwd()
+    watched = {state: _read_watched(state) for state in running}
+    above = [(folder, state) for state, folder in watched.items() if folder and here.is_relative_to(folder)]
+    if above:
+        return max(above, key=lambda each: len(each[0].parts))[1]
+    named = (f"--state-dir {state}{f' ({folder})' if folder else ''}" for state, folder in watched.items())
+    raise Failure(
+        f"{len(running)} daemons of `vvwatch dev` run here",
+        f"name one, or type this in the folder that it watches: {' or '.join(named)}",
+    )
+
+
+def note_watched(state: Path, folder: Path) -> None:
+    """Write down which folder the `vvwatch dev` with this state directory watches."""
+    write_private(state / WATCHED_FILE, os.fsencode(folder))
+
+
+def _read_watched(state: Path) -> Path | None:
+    try:
+        return Path(os.fsdecode((state / WATCHED_FILE).read_bytes()))
+    except OSError:
+        return None
 
 
 def _list_dev_states(usual: Path) -> Iterator[Path]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, client_options, quote_segment
+from vvwatch.cli.client import Client, client_options, daemon_options, quote_segment
 from vvwatch.cli.commands import Command, limit_option
-from vvwatch.cli.explain import to_address
+from vvwatch.cli.explain import connect_about, to_address
 from vvwatch.cli.failures import Failure
 from vvwatch.cli.ids import find_id
 from vvwatch.cli.lookup import find_by_name
@@ -64,9 +64,12 @@ def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None
 )
 @click.argument("target", metavar="FILE|URI|VIDEO")
 @click.option("--run", "run_id", metavar="RUN", help="The results of this run.  [default: the latest]")
-@client_options
-def results(client: Client, target: str, run_id: str | None, *, as_json: bool) -> None:
-    """Show what a prompt run found in a file."""
+@daemon_options
+def results(
+    target: str, run_id: str | None, url: str | None, state: str | None, config: str | None, *, as_json: bool
+) -> None:
+    """Show what a prompt run found in a file. If a `vvwatch dev` watches FILE, asks that one."""
+    client = connect_about(target, url, state, config)
     is_media = target.startswith("vid_")
     video_id = find_id(client, target, "vid") if is_media else _find_video(client, target)
     run_id = find_id(client, run_id, "run") if run_id else None

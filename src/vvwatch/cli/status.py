@@ -84,7 +84,7 @@ def _print_status(found: Document, *, as_json: bool) -> None:
     if found["automations"]:
         print_columns([_to_row(each) for each in found["automations"]], _HEADS, _SPARE, "AUTOMATION")
     else:
-        click.echo("nothing is watched yet: declare an automation (see the README), then `vvwatch check`")
+        click.echo("nothing is watched yet: `vvwatch init` writes a configuration to start from")
     _print_section("watching", [line for each in found["automations"] for line in _watching_lines(each)])
     _print_section("under way", list(_work_lines(found["under_way"])))
     _print_section("needs you", [*_attention_lines(found["attention"]), *_older_failure_lines(found)])

@@ -166,6 +166,9 @@ class Supervisor:
                 await self._stopping.wait()
                 watching.cancel_scope.cancel()
             await self._drain(tasks.cancel_scope, web)
+        # Commands look for another daemon then; where one was killed they say that it does not answer.
+        with suppress(OSError):
+            (components.config.state_dir / "address").unlink()
         components.telemetry.emit("daemon.stopped", reason=f"exit code {self._exit_code}")
         return self._exit_code
 

@@ -155,7 +155,7 @@ async def report_nothing_watched(components: Components, announce: Callable[[str
         return
     if not is_idle:
         return
-    file = components.config.path or "a vvwatch.toml"
+    file = components.config.path or "a vvwatch.toml (`vvwatch init` writes one)"
     hint = f"declare an automation in {file} and reload, or make one over the API"
     components.telemetry.emit("daemon.idle", hint=hint)
     announce(f"nothing is watched yet: {hint}")
