@@ -1,6 +1,6 @@
 # One word a job; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-all unit map
+.PHONY: help setup lint format test test-all unit man map
 PYTHON := .venv/bin/python
 
 help: ## list the jobs
@@ -29,6 +29,9 @@ test-all: ## all tests with all their cases
 
 unit: ## the tests that start no server
 	$(PYTHON) -m pytest -m unit
+
+man: ## write the man pages and shell completions in share/
+	$(PYTHON) docs/manual.py --write
 
 map: ## redraw the map in docs/architecture.md
 	$(PYTHON) docs/map.py --write

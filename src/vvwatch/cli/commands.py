@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 Examples = Sequence[tuple[str, str]]
 """What to type, and what it does."""
@@ -36,9 +37,17 @@ class Family(Branch):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, with `list` inserted before options that belong to it."""
+        if ctx.resilient_parsing:  # a shell asks what may come next
+            return super().parse_args(ctx, args)
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands, and options of `list`."""
+        found = super().shell_complete(ctx, incomplete)
+        listed = self.commands["list"].shell_complete(ctx, incomplete) if incomplete.startswith("-") else []
+        return list({each.value: each for each in (*listed, *found)}.values())
 
 
 class WholeNumber(click.IntRange):

@@ -33,6 +33,10 @@ def list_stores() -> Mapping[str, Path]:
     return {each.stem: each for each in order}
 
 
+def _complete_stores(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [each for each in list_stores() if each.startswith(incomplete)]
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -44,7 +48,7 @@ def list_stores() -> Mapping[str, Path]:
     Asks only on a terminal, and only for what is not given; elsewhere STORE is local. --location and credentials can be
     changed in the file.""",
 )
-@click.argument("store", metavar="[STORE]", required=False)
+@click.argument("store", metavar="[STORE]", required=False, shell_complete=_complete_stores)
 @click.option("--location", metavar="NAME", help="The bucket, container or folder.")
 @click.option(
     "--output", "file", metavar="FILE", type=click.Path(path_type=Path), default=Path("vvwatch.toml"),

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import report_failure
@@ -47,6 +48,7 @@ _COMMANDS = {
     "audit": ("audit", "List who changed what, and who was refused."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "db": ("db", "Copy, back up and check the database."),
+    "completion": ("completion", "Print the completion of a shell."),
     "version": ("version", "Print the version; with --json also those of packages."),
 }
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
@@ -68,6 +70,15 @@ class Root(Command, click.Group):
         module = import_module(f"vvwatch.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without importing them, and the options."""
+        found = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
