@@ -8,6 +8,7 @@ import wave
 from array import array
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from vvwatch.errors import MediaLimit, ProcessorPaused
 from vvwatch.ports.processing import Item, Prompt
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.media.isolation import Limits
-from vvwatch.processors.transcription import pieces, speech
+from vvwatch.processors.transcription import child, pieces, speech
 from vvwatch.processors.transcription.pieces import RATE, read_pieces
 from vvwatch.processors.transcription.speech import SpeechModel
 
@@ -100,6 +101,15 @@ async def test_where_nothing_is_said_there_is_no_text_and_no_language(
     silent = write(tmp_path / "silent.wav", array("h", bytes(2 * 22_050)))
     found = await model(tmp_path).find(item_for(silent), FakeStorage())
     assert isinstance(found, Transcript), "no model is asked about silence"
+
+
+def test_words_that_the_model_is_sure_of_are_kept_though_their_window_looks_silent() -> None:
+    def segment(silent: float, sure: float) -> SimpleNamespace:
+        word = SimpleNamespace(start=0.0, end=1.0, word=" yes")
+        return SimpleNamespace(words=[word], text=" yes", end=1.0, no_speech_prob=silent, avg_logprob=sure)
+
+    said = [segment(0.9, -0.3), segment(0.2, -1.5), segment(0.9, -1.5)]
+    assert len(list(child._list_cues(said, 2.0))) == 2
 
 
 async def test_long_sound_is_cut_where_it_is_quiet_and_loses_nothing(

@@ -20,6 +20,7 @@ from vvwatch.processors.media.child import die_with_parent, write_line
 _OPEN_FILES: Final = 256
 _GRACE_SECONDS: Final = 60  # the kernel ends with SIGXCPU at the limit, and with SIGKILL after that
 _LIKELY_SILENT: Final = 0.6
+_UNSURE: Final = -1.0
 _FORBIDDEN: Final = "could not create a primitive"
 _MEND: Final = (
     "the system forbids code that is made at run time (MemoryDenyWriteExecute): copy systemd/40-speech.conf to"
@@ -80,7 +81,9 @@ def _list_cues(segments: Iterable[Any], seconds: float) -> Iterable[Any]:
     for segment in segments:
         words = [(word.start, min(word.end, seconds), word.word.strip()) for word in segment.words or ()]
         words = [word for word in words if word[2] and word[0] < seconds]
-        if words and segment.no_speech_prob < _LIKELY_SILENT:
+        # A whole window shares the first figure: one that is sure of its words may still be taken for silence.
+        is_silent = segment.no_speech_prob > _LIKELY_SILENT and segment.avg_logprob < _UNSURE
+        if words and not is_silent:
             yield (words[0][0], words[-1][1], segment.text.strip(), words)
         write_line({"progress": round(min(1.0, segment.end / max(seconds, 0.1)), 4)})
 
