@@ -33,7 +33,7 @@ class Probe:
     `frame_rate` is the mean; `frame_rate_exact` is it as a fraction, such as 30000/1001, where all frames come at equal
     distances. `start_timecode` is that of the first frame, as the file writes it. `first_picture_seconds` is when the
     first picture comes, on the clock of the segments: other tracks may begin earlier. `caption_tracks` is None
-    where nobody has counted.
+    where nobody has counted; captions in the pictures count as one.
     """
 
     media_type: str

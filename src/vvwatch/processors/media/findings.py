@@ -30,7 +30,8 @@ class Survey:
 
     `sound` is the stream measured for `sounds`, `tracks` describes each stream and its state, `rotation_degrees` is
     the clockwise turn of the pictures for display, `picture_steps` is how many steps lie between the first
-    and the last picture, and how many seconds; None where bytes are missing.
+    and the last picture, and how many seconds; None where bytes are missing. `has_captions`: the
+    first pictures carry captions.
     """
 
     duration_seconds: float
@@ -42,6 +43,7 @@ class Survey:
     sound: Stream | None = None
     tracks: tuple[Mapping[str, Any], ...] = ()
     picture_steps: tuple[int, float] | None = None
+    has_captions: bool = False
 
 
 def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:

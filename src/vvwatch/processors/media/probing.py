@@ -8,6 +8,7 @@ from typing import Any, Final
 from vvwatch.core.media import Probe
 from vvwatch.processors.media.extents import probed_seconds
 from vvwatch.processors.media.findings import Survey
+from vvwatch.processors.media.hidden_captions import has_captions
 from vvwatch.processors.media.holes import read_ogg_pages
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_seconds, probe_container
 from vvwatch.processors.media.structure import read_heif_picture
@@ -15,6 +16,7 @@ from vvwatch.processors.media.timing import is_rate_met
 from vvwatch.processors.media.tracks import PictureTrack
 
 _FIRST_PACKETS: Final = 200
+_CAPTIONED_PACKETS: Final = 4
 _WALKED_BYTES: Final = 256 << 20
 
 
@@ -26,7 +28,9 @@ def probe_medium(medium: Medium, bounds: Bounds, found: Survey | None) -> Probe:
     probe = probe_container(medium)
     if found is not None:
         return _with_display_size(medium, probe, found.rotation_degrees)
-    probe = _with_display_size(medium, probe, _first_rotation(medium, bounds))
+    track = _read_first_picture(medium, bounds)
+    probe = _with_display_size(medium, probe, None if track is None else track.rotation_degrees)
+    probe = _count_hidden(probe, has_captions=track is not None and track.has_captions)
     seconds = _probe_seconds(medium, probe.duration_seconds)
     check_seconds(seconds or 0, bounds)
     return replace(probe, duration_seconds=seconds)
@@ -47,7 +51,13 @@ def probe_from_survey(medium: Medium, found: Survey) -> Probe:
         )
     if not is_rate_met(probe.frame_rate_exact, found.picture_steps):
         probe = replace(probe, frame_rate_exact=None)
+    probe = _count_hidden(probe, has_captions=found.has_captions)
     return replace(probe, duration_seconds=found.duration_seconds)
+
+
+def _count_hidden(probe: Probe, *, has_captions: bool) -> Probe:
+    """Return `probe` with the captions that the pictures carry counted as a track."""
+    return replace(probe, caption_tracks=(probe.caption_tracks or 0) + has_captions)
 
 
 def _with_display_size(medium: Medium, probe: Probe, rotation_degrees: int | None) -> Probe:
@@ -59,21 +69,25 @@ def _with_display_size(medium: Medium, probe: Probe, rotation_degrees: int | Non
     return replace(probe, width=width, height=height, rotation_degrees=rotation_degrees)
 
 
-def _first_rotation(medium: Medium, bounds: Bounds) -> int | None:
-    """Return the rotation of the first picture; None if there is none among the first packets."""
+def _read_first_picture(medium: Medium, bounds: Bounds) -> PictureTrack | None:
+    """Return the pictures as far as the first that can be decoded, and some that may carry captions."""
     if medium.pictures is None:
         return None
     track = PictureTrack(medium.pictures, 0, bounds, measured=False)
     try:
         for count, packet in enumerate(medium.container.demux(medium.pictures)):
-            track.feed(packet)
-            if track.rotation_degrees is not None or count > _FIRST_PACKETS:
+            if track.rotation_degrees is None:
+                track.feed(packet)
+            else:
+                track.has_captions = track.has_captions or has_captions(packet)
+            is_looked_at = track.has_captions or count >= _CAPTIONED_PACKETS
+            if (track.rotation_degrees is not None and is_looked_at) or count > _FIRST_PACKETS:
                 break
     except MemoryError:
         raise
     except DECODER_FAILURES:
-        return None
-    return track.rotation_degrees
+        return track
+    return track
 
 
 def _probe_seconds(medium: Medium, otherwise: float | None) -> float | None:

@@ -123,6 +123,7 @@ def _build_survey(
         sounds.stream if sounds else None,
         tuple(describe_track(track, measured) for track in every),
         None if pictures is None or damage else pictures.count_steps(),
+        pictures is not None and pictures.has_captions,
     )
 
 

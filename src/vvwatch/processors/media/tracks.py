@@ -26,6 +26,7 @@ from vvwatch.processors.media.graphs import (
     build_sound_chain,
     forget_colours,
 )
+from vvwatch.processors.media.hidden_captions import LOOKED_AT, has_captions
 from vvwatch.processors.media.measurements import SHIFT_LAG_SECONDS, Pictures, Sounds
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, check_pixels, error_reason
 
@@ -58,7 +59,8 @@ class Track:
 
     `packets` counts those with content to be shown, `failed` those that the decoder refused, `damaged` those and
     frames marked as corrupt, `first_trouble` is the time of the first of either. `unmeasured` says why decoded frames
-    could not be measured, `gaps` where nothing is shown or heard for long. Times are in seconds from the start of the
+    could not be measured, `gaps` where nothing is shown or heard for long, `has_captions` whether the first pictures
+    carry captions. Times are in seconds from the start of the
     media.
     """
 
@@ -78,6 +80,7 @@ class Track:
         self._early = 0
         self._marked_at: int | None = None
         self.packets = 0
+        self.has_captions = False
         self.failed = 0
         self.damaged = 0
         self.unmeasured = ""
@@ -138,6 +141,8 @@ class Track:
         if packet.is_discard:
             return
         self.packets += 1
+        if self.packets <= LOOKED_AT and not self.has_captions:
+            self.has_captions = has_captions(packet)
         if packet.pts is not None:
             at = packet.pts * self._tick_seconds - self._origin
             if at - self.last_packet > STILL_SECONDS:
