@@ -165,7 +165,7 @@ class _Channel:
 
 
 class _Field:
-    """One field of the picture with its two channels, of which the last that was named is written to."""
+    """One field of the picture with its two channels; pairs go to the one that was named last."""
 
     def __init__(self) -> None:
         self.channels = _Channel(), _Channel()
