@@ -21,6 +21,7 @@ from vvwatch.core.absence import Confirmation
 from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.exports import JSON, ExportOptions
+from vvwatch.core.facts import describe_wanted
 from vvwatch.core.processors import TECHNICAL, ProcessorNames
 from vvwatch.core.retries import Bound, Patience
 from vvwatch.core.windows import default_max_wait
@@ -266,9 +267,7 @@ class Automation(Table):
     @property
     def wanted_facts(self) -> dict[str, object] | None:
         """What is to be read about each file; None: nothing."""
-        if self.path_fields is None and not self.facts:
-            return None
-        return {"path": self.path_fields, "sources": list(self.facts)}
+        return describe_wanted(self.path_fields, self.facts)
 
     @property
     def quiet_seconds(self) -> float:

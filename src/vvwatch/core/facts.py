@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 from xml.parsers import expat
 
@@ -30,6 +30,18 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "http://ns.adobe.com/xmp/1.0/DynamicMedia/": "xmpDM",
 }
 _CONTAINERS: Final = frozenset(f"{_RDF} {name}" for name in ("Bag", "Seq", "Alt"))
+
+
+def describe_wanted(path_fields: str | None, sources: Sequence[str]) -> dict[str, Any] | None:
+    """Return what an automation wants to know about each file, as it is stored; None for nothing."""
+    if path_fields is None and not sources:
+        return None
+    return {"path": path_fields, "sources": list(dict.fromkeys(sources))}
+
+
+def wants_sidecar(wanted: Mapping[str, Any] | None) -> bool:
+    """Return whether sidecars are among what an automation wants to know."""
+    return wanted is not None and "sidecar" in wanted["sources"]
 
 
 def name_sidecars(key: str) -> list[str]:

@@ -94,6 +94,8 @@ async def test_what_is_not_said_has_a_default(api: Api) -> None:
         "prompt_preset": {**PRESET, **body["prompt_preset"]},
         "prompt_version": 1,
         "import_mode_override": None,
+        "path_fields": None,
+        "facts": [],
         "declared": False,
         "last_scan_at": None,
         "last_triggered_at": None,
@@ -141,6 +143,8 @@ async def test_what_is_said_is_kept(api: Api) -> None:
         "max_size_bytes": 1_000_000_000_000,
         "debounce_interval": "1d",
         "import_mode_override": "new_only",
+        "path_fields": "{show}/{camera}_{*}.mxf",
+        "facts": ["sidecar", "metadata"],
     }
     saved = await api.put(f"/indexes/{index}/automations/import", body)
     assert {name: saved[name] for name in body} == body
@@ -177,6 +181,10 @@ async def test_replacing_keeps_the_automation_and_forgets_nothing_else(api: Api,
         ({"file_pattern": "{a"}, "body.file_pattern"),
         ({"file_pattern": "../*.mp4"}, "body.file_pattern"),
         ({"import_mode_override": "some"}, "body.import_mode_override"),
+        ({"path_fields": "{a}{b}.mxf"}, "body.path_fields"),
+        ({"path_fields": ""}, "body.path_fields"),
+        ({"facts": ["weather"]}, "body.facts.0"),
+        ({"facts": "sidecar"}, "body.facts"),
         ({"prompt_preset": None}, "body.prompt_preset"),
         ({"prompt_preset": {}}, "body.prompt_preset.prompt_id"),
         ({"prompt_preset": "technical"}, "body.prompt_preset"),

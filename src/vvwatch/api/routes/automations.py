@@ -27,12 +27,14 @@ from vvwatch.config.models import Automation as Usual
 from vvwatch.core.cadence import scan_seconds
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.exports import USUAL_OPTIONS
+from vvwatch.core.facts import describe_wanted
 from vvwatch.core.keys import Scope
 from vvwatch.core.media import with_lengths
 from vvwatch.core.processors import ProcessorNames
 from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, NotFound, OutsideLocation
-from vvwatch.options.fields import KeyPrefix, Pattern, Subpath
+from vvwatch.options.fields import FieldTemplate, KeyPrefix, Pattern, Subpath
+from vvwatch.options.tables import FactSource
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import AutomationState
@@ -76,6 +78,8 @@ class ImportAutomationBody(LeftOutBody):
     debounce_interval: Literal["5m", "10m", "1h", "1d"]
     prompt_preset: PromptPreset
     import_mode_override: Literal["all", "new_only"] | None = None
+    path_fields: FieldTemplate | None = None
+    facts: Annotated[list[FactSource], Field(max_length=10)] = []  # noqa: RUF012  # pydantic copies it
 
 
 class ExportAutomationBody(Body):
@@ -107,6 +111,8 @@ class ImportAutomation(Resource):
     prompt_preset: dict[str, Any]
     prompt_version: int | None
     import_mode_override: str | None
+    path_fields: str | None
+    facts: list[str]
     declared: bool
     last_scan_at: str | None
     last_triggered_at: str | None
@@ -158,6 +164,8 @@ def _import_response(state: ImportState, names: ProcessorNames) -> ImportAutomat
         exclude=row.exclude_patterns or [],
         prompt_preset=preset,
         prompt_version=version,
+        path_fields=(row.facts or {}).get("path"),
+        facts=(row.facts or {}).get("sources", []),
         next_scan_at=to_iso(row.next_at),
         next_run_at=_next_run_at(state),
         warnings=[*check_pattern(row.file_pattern), *_list_model_warnings(preset, names)],
@@ -282,6 +290,7 @@ def _to_spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
         exclude=body.exclude or (),
         min_size_bytes=body.min_size_bytes,
         max_size_bytes=body.max_size_bytes,
+        facts=describe_wanted(body.path_fields, body.facts),
     )
 
 
