@@ -59,7 +59,11 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "exports.fail",
     "own_files.claim_file",  # of files of exports with options: test_export_layout dies at them
     "ledger.release_outputs",  # of a name that somebody else took first
-    "sidecars.record_sidecars",  # of captions beside media: test_late_captions
+    "sidecars.record_sidecars",  # of captions and facts beside media: test_late_captions and test_late_facts
+    "fact_updates.begin",
+    "fact_updates.finish",
+    "fact_updates.end",
+    "fact_updates.retry",
     "search_vectors.store_vectors",  # of a sentence model that the user brings
     "exports.retry",
     "attachments.note_fetched",  # of files of other hosts: test_attachments dies at it

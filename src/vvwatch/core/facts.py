@@ -44,6 +44,12 @@ def wants_sidecar(wanted: Mapping[str, Any] | None) -> bool:
     return wanted is not None and "sidecar" in wanted["sources"]
 
 
+def is_fact_sidecar(key: str) -> bool:
+    """Return whether the name is that of a sidecar."""
+    name = base_name(key)
+    return name.lower().endswith(SIDECAR_SUFFIXES) and name.rpartition(".")[0] != ""
+
+
 def name_sidecars(key: str) -> list[str]:
     """Return the keys of the sidecars that a file may have: its own without the extension, and `.json` or `.xmp`."""
     name = base_name(key)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
+from vvwatch.core.facts import is_fact_sidecar, wants_sidecar
 from vvwatch.core.globs import Glob, check_pattern
 from vvwatch.core.housekeeping import is_housekeeping, is_housekeeping_file
 from vvwatch.core.objects import StorageObject, base_name, extension, media_type
@@ -85,7 +86,7 @@ _SENTENCES: Final[dict[Reason, str]] = {
         "the store lists it without its size or its time of change; only the store's operator can mend that"
     ),
     Reason.FOLDER_WITH_CONTENT: "its key ends with a slash, as a folder's does, and it has content; rename it",
-    Reason.SIDECAR: "its name is that of captions: they are read with the media of the same name",
+    Reason.SIDECAR: "its name is that of captions or facts: they are read with the media of the same name",
     Reason.SETTLING: "it may still be written to; it is taken when it has been still for the settle time",
 }
 
@@ -182,6 +183,7 @@ class ObjectFilter:
         "_folder",
         "_glob",
         "_partial",
+        "_reads_facts",
         "_sizes",
         "_strip",
         "pattern",
@@ -197,10 +199,13 @@ class ObjectFilter:
         exclude: Sequence[str] | None = None,
         min_size_bytes: int | None = None,
         max_size_bytes: int | None = None,
+        *,
+        reads_facts: bool = False,
     ) -> None:
         self.prefix = prefix
         self.pattern = pattern
         self.recursive = recursive
+        self._reads_facts = reads_facts
         self._glob = Glob(pattern)
         self._excluded = [(each, Glob(each)) for each in exclude or ()]
         self._sizes = min_size_bytes, max_size_bytes
@@ -212,7 +217,7 @@ class ObjectFilter:
     @classmethod
     def of(cls, row: HasRules) -> ObjectFilter:
         """Return the rules in a row of an automation or an import job."""
-        return cls(*rules_of(row))
+        return cls(*rules_of(row), reads_facts=wants_sidecar(getattr(row, "facts", None)))
 
     def verdict(self, obj: StorageObject) -> Verdict:
         """Return the verdict on `obj`.
@@ -271,6 +276,7 @@ class ObjectFilter:
         if self._is_temporary(key, name):
             return _reject(Reason.TEMPORARY_NAME)
         sidecar = name[-4:].lower() in _SIDECAR_ENDINGS and len(name) > 4
+        sidecar = sidecar or (self._reads_facts and is_fact_sidecar(name))
         if not (sidecar or self._glob.matches(rest or name, name)):
             return _reject(Reason.PATTERN_MISMATCH, self.pattern)
         for pattern, glob in self._excluded:

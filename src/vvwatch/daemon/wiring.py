@@ -45,6 +45,7 @@ from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
 from vvwatch.workflow.pipeline.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.pipeline.exports import Exports
+from vvwatch.workflow.pipeline.facts import FactUpdates
 from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.pauses import Pauses
@@ -65,6 +66,7 @@ _FETCH_SLOTS = 16
 _RUN_SLOTS = 2
 _RETRY_SLOTS = 1
 _FAILING_SLOTS = 1
+_FACTS_SLOTS = 2
 _EXPORT_SLOTS = 2
 _DELIVERY_SLOTS = 64
 _SAFETY_SCAN_SECONDS = 300.0
@@ -98,6 +100,7 @@ class Components:
     imports: Imports
     troubles: ImportRetries
     runs: Runs
+    facts: FactUpdates
     exports: Exports
     pictures: Pictures
     deliveries: Deliveries
@@ -150,6 +153,7 @@ class Components:
             Kind.RUN: self.runs.course,
             Kind.RUN_ITEM: self.runs.item,
             Kind.SEGMENT_RETRY: self.runs.retry,
+            Kind.FACTS: self.facts.update,
             Kind.EXPORT: self.exports.export,
             Kind.DELIVERY: self.deliveries.deliver,
         }
@@ -175,6 +179,7 @@ class Components:
             Kind.IMPORT_JOB: _IMPORT_JOB_SLOTS,
             Kind.IMPORT_FILE: heavy,
             Kind.RUN: _RUN_SLOTS,
+            Kind.FACTS: _FACTS_SLOTS,
             Kind.EXPORT: _EXPORT_SLOTS,
             Kind.DELIVERY: _DELIVERY_SLOTS,
         }
@@ -210,8 +215,7 @@ def build_components(
     names, database.tell = config.processor_names, partial(report_database, telemetry)
     live, spool, box = Live(config), config.state_dir / "spool", find_keys(config.state_dir, environ).box()
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
-    sender, downloads = open_senders(config)
-    base = database, clock, telemetry
+    base, (sender, downloads) = (database, clock, telemetry), open_senders(config)
     uploads, pictures = build_files(config, base)
     pauses, limiters, budgets = _build_limiters(config, box, base)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
@@ -240,6 +244,7 @@ def build_components(
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
         runs=Runs(database, telemetry, reading, budgets, pauses, speech, pictures),
         pictures=pictures,
+        facts=FactUpdates(database, telemetry, reading),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
         deliveries=Deliveries(database, clock, telemetry, sender, box, _delivery_policy(config), sample),
         subscriptions=_build_subscriptions(config, watcher, queues, base, sample),

@@ -170,10 +170,7 @@ class Storage(Protocol):
         ...
 
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
-        """Create `key` with the bytes of `source`, completely or not at all.
-
-        Equal bytes already at `key` count as success; different ones raise ObjectExists.
-        """
+        """Create `key` with the bytes of `source`, whole or not at all; other bytes there raise ObjectExists."""
         ...
 
     async def replace(self, key: str, source: Path, version: str, *, content_type: str) -> WriteResult:
@@ -333,6 +330,7 @@ class Kind(StrEnum):
     RUN = "run"
     RUN_ITEM = "run_item"
     SEGMENT_RETRY = "segment_retry"
+    FACTS = "facts"
     EXPORT = "export"
     DELIVERY = "delivery"
 

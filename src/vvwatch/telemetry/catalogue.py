@@ -227,6 +227,12 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "An export was written to its destination (export, run, uri, size_bytes).",
         count("exports_total", status="completed"),
     ),
+    "facts.updated": info(
+        "A sidecar came after its media or changed; its facts were replaced (media, export)."
+    ),
+    "facts.unusable": warning(
+        "A sidecar came after its media or changed, and cannot be used (media, reason)."
+    ),
     "export.retried": warning(
         "An export will be retried (export, attempt, error).", count_retry("export"), count_failure("export")
     ),

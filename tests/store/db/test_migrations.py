@@ -135,7 +135,7 @@ async def test_the_work_of_version_1_is_put_again(old: Path) -> None:
         found = await database.read(invariants.findings)
     again = sorted((job.kind.value, job.ref, job.revision) for job in sink.jobs)
     assert {tuple(job) for job in before} <= set(again)
-    newer = {Kind.IMPORT_JOB, Kind.RUN, Kind.SEGMENT_RETRY}
+    newer = {Kind.IMPORT_JOB, Kind.RUN, Kind.SEGMENT_RETRY, Kind.FACTS}
     assert {job.kind for job in sink.jobs} == set(Kind) - newer
     assert {job.queue for job in sink.jobs if job.kind is Kind.RUN_ITEM} == {"run_item.technical"}
     assert [finding for finding in found if finding.count] == []

@@ -42,6 +42,7 @@ ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.RUN: schema.prompt_runs,
     Kind.RUN_ITEM: schema.run_items,
     Kind.SEGMENT_RETRY: schema.segment_retries,
+    Kind.FACTS: schema.fact_updates,
     Kind.EXPORT: schema.exports,
     Kind.DELIVERY: schema.deliveries,
 }
@@ -372,6 +373,7 @@ _LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
     Kind.RUN: schema.prompt_runs.c.updated_at,
     Kind.RUN_ITEM: _piece_moved(schema.run_items, schema.run_items.c.error_message),
     Kind.SEGMENT_RETRY: _retry_moved(schema.segment_retries),
+    Kind.FACTS: _piece_moved(schema.fact_updates, schema.fact_updates.c.error_message),
     Kind.EXPORT: schema.exports.c.updated_at,
     Kind.DELIVERY: sa.func.coalesce(schema.deliveries.c.last_attempt_at, schema.deliveries.c.created_at),
 }

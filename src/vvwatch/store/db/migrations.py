@@ -258,11 +258,12 @@ def _to_6(conn: sa.Connection) -> None:
 
 
 def _to_7(conn: sa.Connection) -> None:
-    """Add what exports wrote to their addresses, and beside which media item."""
+    """Add what exports wrote to their addresses, and beside which media item, and sidecars that are read again."""
     words = "TEXT NOT NULL DEFAULT ''"
     conn.exec_driver_sql("ALTER TABLE outputs ADD COLUMN written TEXT")
     for name in ("media_id", "series", "connector_id", "key"):
         conn.exec_driver_sql(f"ALTER TABLE outputs ADD COLUMN {name} {words}")
+    schema.fact_updates.create(conn)
     _index(conn, schema.outputs)
 
 

@@ -53,6 +53,9 @@ _NODES: Mapping[Kind, sa.Select[Any]] = {
     Kind.SEGMENT_RETRY: _of_item.join(segment_retries, segment_retries.c.run_item_id == run_items.c.id).where(
         segment_retries.c.id == _ref
     ),
+    Kind.FACTS: sa.select(connectors.c.node)
+    .join(media, media.c.connector_id == connectors.c.id)
+    .where(media.c.id == _ref),
     Kind.EXPORT: sa.select(connectors.c.node)
     .join(exports, exports.c.destination_connector_id == connectors.c.id)
     .where(exports.c.id == _ref),

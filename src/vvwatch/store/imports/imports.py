@@ -27,7 +27,7 @@ from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import unreadable
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.imports import ImportFile, ImportJob
-from vvwatch.store.runs import runs
+from vvwatch.store.runs import fact_updates, runs
 from vvwatch.store.schema import (
     import_automations,
     import_files,
@@ -60,6 +60,7 @@ class FileOutcome:
     uri: str = ""
     patience: Patience | None = None
     facts: dict[str, Any] | None = None
+    sidecar_read_at: float | None = None  # when a sidecar was looked for; None: nobody did
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome)
     import_job = _count_file(tx, file, outcome.status)
+    _read_sidecar_again(tx, import_job, file, outcome)
     if outcome.reason in _FOUND_AGAIN:
         _make_eligible(tx, import_job, file)
     if outcome.patience is not None:
@@ -234,6 +236,13 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
         _announce_progress(tx, import_job)
         return FileEnd(import_job.id, None, None)
     return finish_job(tx, import_job)
+
+
+def _read_sidecar_again(tx: Tx, job: ImportJob, file: ImportFile, outcome: FileOutcome) -> None:
+    """Read the sidecar of a new media item once more if one was seen since the import looked for it."""
+    if file.media_id is not None and outcome.sidecar_read_at is not None and job.automation_id:
+        since = outcome.sidecar_read_at
+        fact_updates.request_if_observed(tx, job.automation_id, file.media_id, file.key, since)
 
 
 def _make_eligible(tx: Tx, job: ImportJob, file: ImportFile) -> None:

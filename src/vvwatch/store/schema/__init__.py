@@ -22,6 +22,7 @@ from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, r
 from vvwatch.store.schema.processing import processor_leases, processor_quotas
 from vvwatch.store.schema.results import (
     exports,
+    fact_updates,
     import_files,
     import_jobs,
     media,
@@ -80,6 +81,7 @@ __all__ = [
     "events",
     "export_automations",
     "exports",
+    "fact_updates",
     "facts",
     "import_automations",
     "import_files",

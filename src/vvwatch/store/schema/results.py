@@ -292,6 +292,17 @@ exports = sa.Table(
     UniqueConstraint("automation_id", "run_id"),
 )
 
+# Media whose sidecar is to be read again, until that is done.
+fact_updates = sa.Table(
+    "fact_updates",
+    metadata,
+    identifier(),  # of the media item
+    count("attempts"),
+    Column("error_message", Text),
+    moment("created_at"),
+    *work(),
+)
+
 # What we wrote ourselves, by canonical address, recorded before the write: never an input.
 outputs = sa.Table(
     "outputs",
@@ -316,6 +327,7 @@ add_due_index(segment_retries)
 add_share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
 add_share_index(run_items, run_items.c.run_id, run_items.c.id)
 add_due_index(exports)
+add_due_index(fact_updates)
 
 JOB_NEEDS_ATTENTION = sa.and_(
     sa.or_(

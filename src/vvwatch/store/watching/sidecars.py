@@ -10,7 +10,7 @@ from vvwatch.core.filters import Reason
 from vvwatch.core.selection import SkippedObject
 from vvwatch.core.sidecars import SidecarName, match_name
 from vvwatch.store.db.database import Tx
-from vvwatch.store.runs import transcript_retries
+from vvwatch.store.runs import fact_updates, transcript_retries
 from vvwatch.store.schema import import_automations, observations
 from vvwatch.store.watching import ledger
 
@@ -23,8 +23,11 @@ _MOST = 100
 def record_sidecars(
     tx: Tx, automation_id: str, connector_id: str, seen: Sequence[SkippedObject], at: float
 ) -> None:
-    """Record the captions that are new, and look again at `at` for the transcripts of their media."""
+    """Record the sidecars that are new, and look again at `at` for the transcripts or the facts of their media."""
+    tx.guard(import_automations, automation_id)  # see `fact_updates.request_if_observed`
     for each in ledger.record_observations(tx, automation_id, seen, reported_in=_NO_JOB):
+        for media_id in fact_updates.find_media(tx, automation_id, each.key):
+            fact_updates.request(tx, media_id, at)
         for item_id in transcript_retries.find_items(tx, connector_id, each.key):
             transcript_retries.request(tx, item_id, at)
 

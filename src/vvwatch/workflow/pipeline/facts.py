@@ -15,11 +15,15 @@ import anyio.to_thread
 from vvwatch.core import facts
 from vvwatch.core.outputs import Output
 from vvwatch.core.path_templates import PathTemplate
-from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, StorageUnavailable
-from vvwatch.ports import Storage
+from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
+from vvwatch.ports import Job, Storage
 from vvwatch.store.db.database import Database
+from vvwatch.store.runs import fact_updates
+from vvwatch.store.runs.fact_updates import UpdateWork
 from vvwatch.store.watching import own_files
+from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.own_files import is_unchanged
+from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 
 
 @dataclass
@@ -103,3 +107,41 @@ async def _read_metadata(gathered: GatheredFacts, storage: Storage, key: str, ve
         if values:
             gathered.found[name] = facts.clean_texts(values)
     gathered.warnings += known.warnings
+
+
+class FactUpdates:
+    """Reads sidecars that came after their media, or changed."""
+
+    def __init__(self, database: Database, telemetry: Telemetry, reading: Reading) -> None:
+        self._database = database
+        self._telemetry = telemetry
+        self._reading = reading
+
+    async def update(self, job: Job) -> None:
+        """Handle one media item. What cannot be used changes nothing, as does a sidecar that is gone."""
+        work = await self._database.write(fact_updates.begin, job)
+        if work is None:
+            return
+        gathered = GatheredFacts()
+        try:
+            storage = await self._reading.storage(work.connector)
+            await _read_sidecars(gathered, self._database, storage, work.media.key)
+        except Exception as failure:  # noqa: BLE001  # one item must not fail for ever
+            await self._retry_or_end(job, work, to_known_error(job, failure))
+            return
+        for warning in gathered.warnings:
+            self._telemetry.emit("facts.unusable", media=work.media.id, reason=warning)
+        if "sidecar" not in gathered.found:
+            await self._database.write(fact_updates.end, job)
+            return
+        ended = await self._database.write(fact_updates.finish, job, gathered.found["sidecar"])
+        if ended is not None:
+            self._telemetry.emit("facts.updated", media=ended.media_id, export=ended.export_id or "")
+
+    async def _retry_or_end(self, job: Job, work: UpdateWork, error: VvwatchError) -> None:
+        again = self._reading.again_at(error, work.attempts)
+        if again is None:
+            await self._database.write(fact_updates.end, job)
+            self._telemetry.emit("facts.unusable", media=work.media.id, reason=error.message)
+        else:
+            await self._database.write(fact_updates.retry, job, again, error.message)

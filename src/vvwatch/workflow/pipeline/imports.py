@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vvwatch.core.facts import wants_sidecar
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.versions import is_same_version
@@ -102,9 +103,11 @@ class Imports:
         if work.facts is None or outcome.status is not FileStatus.IMPORTED:
             return outcome
         place = work.file.key, work.file.version
+        read_at = self._reading.clock.now() if wants_sidecar(work.facts) else None
         known = await gather_facts(self._database, storage, place, work.facts, work.job.source_prefix)
         message = "; ".join(filter(None, [outcome.message, *known.warnings]))
-        return replace(outcome, facts=known.found or None, message=message or None)
+        found = known.found or None
+        return replace(outcome, facts=found, message=message or None, sidecar_read_at=read_at)
 
     async def _probe_excerpt(self, storage: Storage, file: ImportFile) -> Probe | None:
         """Return the probe of an excerpt; None if only the whole file can show it: the excerpt looks damaged."""

@@ -16,7 +16,7 @@ from vvwatch.core.filters import ObjectFilter, Reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.outputs import Output
 from vvwatch.core.selection import Baseline, Facts, KnownKeys, Selected, choose, is_worth_examining
-from vvwatch.core.sidecars import MOST_BYTES, is_sidecar
+from vvwatch.core.sidecars import MOST_BYTES
 from vvwatch.errors import StorageError, StorageUnavailable
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Database
@@ -62,14 +62,14 @@ class Selection:
         return await self.database.read(ledger.find_known_keys, self.automation.scope_id, keys)
 
     async def _find_own(self, found: Sequence[StorageObject]) -> set[str]:
-        """Return the keys of our own outputs. Captions that somebody changed are no longer ours."""
+        """Return the keys of our own outputs. Sidecars that somebody changed are no longer ours."""
         uris = {self.storage.uri(obj.key): obj for obj in found}
         outputs = await self.database.read(own_files.find_outputs, list(uris)) if uris else {}
         return {uris[uri].key for uri, output in outputs.items() if await self._is_own(uris[uri], output)}
 
     async def _is_own(self, obj: StorageObject, output: Output) -> bool:
-        """Return whether the object is our output; captions of the right size are read, once."""
-        if not output.written or not is_sidecar(obj.key):
+        """Return whether the object is our output; a sidecar of the right size is read, once."""
+        if not output.written or self.rules.name_verdict(obj.key).reason is not Reason.SIDECAR:
             return True
         if not output.may_have(obj.size_bytes):
             return False
@@ -83,7 +83,7 @@ class Selection:
             return False
 
     async def _is_observed(self, obj: StorageObject) -> bool:
-        """Return whether this version is known as somebody's captions."""
+        """Return whether this version is known as somebody's sidecar."""
         if self.automation is None:
             return False
         args = self.automation.id, Reason.SIDECAR, [obj]

@@ -40,7 +40,7 @@ class WatchState:
     def is_of(self, row: ImportAutomation, connector: Connector) -> bool:
         """Return whether these rows, the latest ones, describe what is watched."""
         same = self.connector.id == connector.id and self.connector.updated_at == connector.updated_at
-        return same and self.row.generation == row.generation
+        return same and (self.row.generation, self.row.facts) == (row.generation, row.facts)
 
     def selection(self, database: Database, sample: float = 0.0) -> Selection:
         """Return the rules of the automation; `sample` varies which archived objects are asked about."""
