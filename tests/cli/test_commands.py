@@ -416,6 +416,14 @@ VERSION = {
 }
 
 
+def test_jobs_of_an_index_are_listed_by_its_name_alone(run: Run, daemon: FakeDaemon) -> None:
+    watching(daemon, a=automation("a"))
+    daemon.answers[f"GET {API}/import-jobs"] = []
+    assert run("jobs", "idx_a").exit_code == 0
+    assert daemon.asked[-1].query["index_id"] == "idx_a"
+    assert "no such command 'conn_a'" in run("connectors", "conn_a").stderr
+
+
 def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
     standing = {"exists": True, "size_bytes": 1200, "modified_at": LONG_AGO, "error": None}
     index = {"index_id": "idx_a", "conclusion": "imported as vid_1", "versions": [VERSION]}

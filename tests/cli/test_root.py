@@ -175,6 +175,9 @@ def test_a_mistyped_command_is_guessed(run: Run) -> None:
     assert done.exit_code == 2
     assert "did you mean 'status'?" in done.stderr
     assert "did you mean" not in run("xyzzy").stderr
+    assert "did you mean 'show'?" in run("exports", "shwo", "exp_1").stderr
+    assert "did you mean 'backup'?" in run("db", "bakup").stderr
+    assert "did you mean 'show'?" in run("jobs", "shwo", "job_1").stderr
 
 
 @pytest.mark.parametrize("given", ["x", "0", "201", "1.5"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -31,17 +32,37 @@ class Command(click.Command):
 class Branch(Command, click.Group):
     """A group of commands with examples."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve as click does, and suggest the closest command for a mistyped one."""
+        if close := self.find_close(ctx, args[0]):
+            ctx.fail(f"No such command {args[0]!r}: did you mean {close!r}?")
+        return super().resolve_command(ctx, args)
+
+    def find_close(self, ctx: click.Context, typed: str) -> str:
+        """Return the command that was probably meant; empty if `typed` is one, or like none."""
+        known = self.list_commands(ctx)
+        close = [] if typed in known else get_close_matches(typed, known, n=1)
+        return close[0] if close else ""
+
 
 class Family(Branch):
     """A group of commands whose default is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, with `list` inserted before options that belong to it."""
+        """Parse as click does, with `list` inserted before its options and before a name that it takes."""
         if ctx.resilient_parsing:  # a shell asks what may come next
             return super().parse_args(ctx, args)
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        if not args or self._is_for_list(ctx, args[0]):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def _is_for_list(self, ctx: click.Context, first: str) -> bool:
+        if first.startswith("-"):
+            return first not in ctx.help_option_names
+        takes_name = any(isinstance(each, click.Argument) for each in self.commands["list"].params)
+        return takes_name and first not in self.commands and not self.find_close(ctx, first)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return commands, and options of `list`."""

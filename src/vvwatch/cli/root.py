@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from vvwatch.cli.commands import Command
+from vvwatch.cli.commands import Branch
 from vvwatch.cli.failures import report_failure
 from vvwatch.cli.output import choose_colour
 
@@ -54,7 +53,7 @@ _COMMANDS = {
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
 
 
-class Root(Command, click.Group):
+class Root(Branch):
     """The command `vvwatch`. Prints errors on stderr and exits with a code; with `debug` prints a traceback first."""
 
     debug = False
@@ -79,15 +78,6 @@ class Root(Command, click.Group):
             if name.startswith(incomplete)
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does, and suggest the closest command for a mistyped one."""
-        close = get_close_matches(args[0], _COMMANDS, n=1)
-        if args[0] not in _COMMANDS and close:
-            ctx.fail(f"No such command {args[0]!r}: did you mean {close[0]!r}?")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """Write the overview of the commands."""
