@@ -292,7 +292,8 @@ def _read_files(
     tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
 ) -> tuple[rows.ImportJob, list[rows.ListedFile]]:
     job = job_queries.get(tx, job_id)
-    return job, job_queries.list_files(tx, job_id, after, limit, failed_only=failed_only)
+    status = FileStatus.FAILED if failed_only else None
+    return job, job_queries.list_files(tx, job_id, after, limit, status=status)
 
 
 @router.get("/import-jobs/{job_id}/outputs", **require(Scope.READ))

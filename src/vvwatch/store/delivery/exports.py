@@ -23,6 +23,7 @@ from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.lists import Show, select_shown
 from vvwatch.store.db.typed import first_of, model_of, model_or_none, models_of
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.delivery.export_runs import list_runs
@@ -38,6 +39,7 @@ from vvwatch.store.schema import (
     run_items,
     segment_results,
 )
+from vvwatch.store.schema.results import EXPORT_NEEDS_ATTENTION
 
 MOST_FILES: Final = 100
 """So many files of an export are recorded; its manifest names them all."""
@@ -72,9 +74,10 @@ def get(tx: Tx, export_id: str) -> Export:
     return model_of(Export, tx.require(exports, "export", export_id))
 
 
-def list_newest(tx: Tx, limit: int) -> list[Export]:
-    """Return exports, newest first."""
-    return models_of(Export, tx.all(sa.select(exports).order_by(exports.c.id.desc()).limit(limit)))
+def list_newest(tx: Tx, limit: int, show: Show = "", before_id: str | None = None) -> list[Export]:
+    """Return exports, newest first, older than `before_id`."""
+    shown = select_shown(exports, show, EXPORT_NEEDS_ATTENTION, before_id)
+    return models_of(Export, tx.all(shown.limit(limit)))
 
 
 def request_index(

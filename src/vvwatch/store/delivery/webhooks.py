@@ -21,10 +21,12 @@ from vvwatch.store.db import sealing
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.idempotency import Claim
+from vvwatch.store.db.lists import Show, select_shown
 from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.delivery.deliveries import resume_webhook
 from vvwatch.store.models.delivery import Delivery, DeliveryAttempt, DeliveryOfEvent, Event, Webhook
 from vvwatch.store.schema import deliveries, delivery_attempts, events, indexes, webhooks
+from vvwatch.store.schema.outbox import DELIVERY_NEEDS_ATTENTION
 
 DELETED: Final = "deleted"
 """The status of a deleted webhook: its row stays for the deliveries that refer to it."""
@@ -271,6 +273,21 @@ def list_deliveries(tx: Tx, webhook_id: str, status: str | None, limit: int) -> 
     found = tx.all(sa.select(deliveries).where(*wanted).order_by(deliveries.c.id.desc()).limit(limit))
     made = models_of(Delivery, found)
     return [DeliveryView(each, _get_event(tx, each.event_id), webhook, ()) for each in made]
+
+
+def list_newest_deliveries(
+    tx: Tx, webhook_id: str | None, show: Show, before_id: str | None, limit: int
+) -> list[DeliveryOfEvent]:
+    """Return deliveries of one webhook or of all, newest first, older than `before_id`."""
+    shown = select_shown(deliveries, show, DELIVERY_NEEDS_ATTENTION, before_id)
+    shown = shown.where(deliveries.c.webhook_id == webhook_id) if webhook_id else shown
+    some = shown.limit(limit).subquery()
+    columns = events.c.type.label("event_type"), events.c.created_at.label("event_at")
+    chosen = sa.select(some, *columns, webhooks.c.name.label("webhook_name"))
+    chosen = chosen.join(events, events.c.id == some.c.event_id).join(
+        webhooks, webhooks.c.id == some.c.webhook_id
+    )
+    return models_of(DeliveryOfEvent, tx.all(chosen.order_by(some.c.id.desc())))
 
 
 def list_deliveries_of(tx: Tx, occurrences: Sequence[str]) -> list[DeliveryOfEvent]:

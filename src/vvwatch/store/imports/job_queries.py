@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.lists import Show, select_shown
 from vvwatch.store.db.typed import Model, model_of, models_of
 from vvwatch.store.models.imports import ImportedFile, ImportJob, ListedFile
 from vvwatch.store.schema import import_files, import_jobs, media, troubles
+from vvwatch.store.schema.results import JOB_NEEDS_ATTENTION
 
 _WHOLE: Final = 100
 _BRIEF: Final = 10
@@ -71,11 +73,16 @@ def list_newest(
     return [_load_view(tx, job, _BRIEF) for job in models_of(ImportJob, found)]
 
 
+def list_rows(tx: Tx, show: Show, before_id: str | None, limit: int) -> list[ImportJob]:
+    """Return jobs without their files, newest first, older than `before_id`."""
+    shown = select_shown(import_jobs, show, JOB_NEEDS_ATTENTION, before_id)
+    return models_of(ImportJob, tx.all(shown.limit(limit)))
+
+
 def list_files(
-    tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
+    tx: Tx, job_id: str, after_key: str | None, limit: int, *, status: FileStatus | None = None
 ) -> list[ListedFile]:
-    """Return files of a job in the order of their keys, from the one after `after_key`."""
-    status = FileStatus.FAILED if failed_only else None
+    """Return files of a job in the order of their keys, from the one after `after_key`; all, or of one status."""
     return _list_by_key(tx, ListedFile, _files, job_id, status, after_key, limit)
 
 

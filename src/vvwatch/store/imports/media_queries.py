@@ -119,8 +119,14 @@ def list_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[Media
     return _list_newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
 
 
-def _list_newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
-    wanted = [media.c.index_id == index_id, is_not_deleted(media.c.id)]
+def list_all(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
+    """As `list_page`, of all indexes."""
+    return _list_newest(tx, None, before_id, limit)
+
+
+def _list_newest(tx: Tx, index_id: str | None, before_id: str | None, limit: int) -> Sequence[MediaView]:
+    wanted = [is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)]
+    wanted += [media.c.index_id == index_id] if index_id is not None else []
     wanted += [media.c.id < before_id] if before_id is not None else []
     chosen = sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)
     return _load_views(tx, models_of(Media, tx.all(chosen)))

@@ -16,11 +16,13 @@ from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.lists import Show, select_shown
 from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import spending
 from vvwatch.store.runs.transcripts import NOTHING_KNOWN, Said, load_said
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
+from vvwatch.store.schema.results import ITEM_LACKS, RUN_NEEDS_ATTENTION
 
 _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
 
@@ -86,11 +88,10 @@ def get_view(tx: Tx, run_id: str) -> RunView:
     return _to_views(tx, [get(tx, run_id)])[0]
 
 
-def list_newest(tx: Tx, limit: int) -> list[RunView]:
-    """Return runs, newest first."""
-    return _to_views(
-        tx, models_of(Run, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
-    )
+def list_newest(tx: Tx, limit: int, show: Show = "", before_id: str | None = None) -> list[RunView]:
+    """Return runs, newest first, older than `before_id`."""
+    shown = select_shown(prompt_runs, show, RUN_NEEDS_ATTENTION, before_id)
+    return _to_views(tx, models_of(Run, tx.all(shown.limit(limit))))
 
 
 def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
@@ -158,6 +159,17 @@ def select_items() -> sa.Select[Any]:
     """Return the query of `RunItemWithMedia`."""
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     return sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
+
+
+def list_items(
+    tx: Tx, run_id: str, after_media_id: str | None, limit: int, *, lacking: bool = False
+) -> list[RunItemWithMedia]:
+    """Return media items of a run by media id, after `after_media_id`; with `lacking`, those with failures only."""
+    wanted = [run_items.c.run_id == run_id]
+    wanted += [ITEM_LACKS] if lacking else []
+    wanted += [run_items.c.media_id > after_media_id] if after_media_id is not None else []
+    chosen = select_items().where(*wanted).order_by(run_items.c.media_id).limit(limit)
+    return models_of(RunItemWithMedia, tx.all(chosen))
 
 
 def get_item(tx: Tx, run_id: str, media_id: str) -> ItemView:

@@ -50,9 +50,12 @@ def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[
     return model_of(WindowWithPolicy, after), answer
 
 
-def list_newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> list[WindowWithPolicy]:
-    """List windows with their policies, newest first."""
-    wanted = [windows.c.state == state] if state else []
+def list_newest(
+    tx: Tx, *, state: str | None, index_id: str | None, limit: int, before_seq: int | None = None
+) -> list[WindowWithPolicy]:
+    """List windows with their policies, newest first, before the one numbered `before_seq`."""
+    wanted = [windows.c.seq < before_seq] if before_seq is not None else []
+    wanted += [windows.c.state == state] if state else []
     wanted += [import_automations.c.index_id == index_id] if index_id else []
     found = _with_automation.where(*wanted).order_by(windows.c.seq.desc()).limit(limit)
     return models_of(WindowWithPolicy, tx.all(found))
