@@ -142,12 +142,13 @@ async def list_failed_segments(
             transcription=found.untranscribed,
             processing=found.whole_count,
         ),
-        videos=[_to_video(each, retryable=retryable) for each in here],
+        videos=[to_video(each, retryable=retryable) for each in here],
         next_cursor=next_cursor,
     )
 
 
-def _to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
+def to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
+    """Return the failures of an item as a response; they are `retryable` while the results of their run are kept."""
     item = found.item
     wholes: list[FailedSegment] = []
     if item.status == ItemStatus.FAILED and item.error_code != SEGMENTS_FAILED:

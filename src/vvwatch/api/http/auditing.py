@@ -88,6 +88,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "POST /webhooks/{webhook_id}/test": Action("webhook.tested", "webhook_id"),
     "POST /webhooks/deliveries/{delivery_id}/retry": Action("delivery.retried", "delivery_id"),
     "POST /attention/{attention_id}/dismiss": Action("failure.dismissed", "attention_id"),
+    "POST /attention/groups/retry": Action("failure_group.retried", "kind"),
+    "POST /attention/groups/dismiss": Action("failure_group.dismissed", "kind"),
     "POST /doctor/repair": Action("queue.repaired", "connector_id"),
     "POST /api-keys": Action("key.created", "key_id"),
     "DELETE /api-keys/{key_id}": Action("key.deleted", "key_id"),

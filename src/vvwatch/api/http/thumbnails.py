@@ -38,17 +38,21 @@ def is_here(context: ApiContext, pack: PicturePack) -> bool:
     return pack.node == node or (may_be_on(node, pack) and pack_path(context, pack).exists())
 
 
-async def with_thumbnails(request: Request, found: Sequence[_R]) -> list[_R]:
-    """Return these with `thumbnail_available` and `thumbnail_uri`, where this node has the segment's picture."""
-    context: ApiContext = request.app.state.context
-    ids = [str(getattr(each, "segment_id", None)) for each in found]
+async def find_shown(context: ApiContext, ids: Sequence[str]) -> list[str]:
+    """Return those of these segments whose picture this node has, in their order, each once."""
     items = sorted({place[0] for place in map(segment_of, ids) if place is not None})
     packs = await context.database.read(load_packs, items) if items else {}
     here = {item: pack for item, pack in packs.items() if is_here(context, pack)}
-    shown = dict.fromkeys(_list_shown(ids, here))
+    return list(dict.fromkeys(_list_shown(ids, here)))
+
+
+async def with_thumbnails(request: Request, found: Sequence[_R]) -> list[_R]:
+    """Return these with `thumbnail_available` and `thumbnail_uri`, where this node has the segment's picture."""
+    ids = [str(getattr(each, "segment_id", None)) for each in found]
+    shown = await find_shown(request.app.state.context, ids)
     if not shown:
         return list(found)
-    links = create_stable_links(request, linked_origin(request), PREFIX, THUMBNAIL, list(shown))
+    links = create_stable_links(request, linked_origin(request), PREFIX, THUMBNAIL, shown)
     return [
         each.model_copy(update={"thumbnail_available": True, "thumbnail_uri": links[segment]})
         if segment in links

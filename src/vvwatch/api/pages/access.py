@@ -25,8 +25,15 @@ from vvwatch.core.keys import Scope
 
 NAVIGATION: Final = (
     ("/", "Overview"),
+    ("/attention", "Needs attention"),
     ("/automations", "Automations"),
     ("/connectors", "Connectors"),
+    ("/windows", "Windows"),
+    ("/jobs", "Jobs"),
+    ("/runs", "Runs"),
+    ("/media", "Media"),
+    ("/exports", "Exports"),
+    ("/deliveries", "Deliveries"),
 )
 """Path and name of what every page links to."""
 

@@ -75,5 +75,5 @@ async def _perform(page: PageRequest, action: Action, values: dict[str, str]) ->
 
 def _describe(action: Action, answer: Answer) -> Flash:
     if answer.ok:
-        return Flash("good", action.done)
+        return Flash("good", action.done if action.describe is None else action.describe(answer.document))
     return Flash("bad", f"{action.label}: {answer.message}", answer.hint)

@@ -29,7 +29,8 @@ class Action:
     """A change that pages offer.
 
     `path` is the route's, with its parameters. `query` and `fields` name the form's inputs that go into the query and,
-    converted, into the body. `confirm` is the question before an action that cannot be undone.
+    converted, into the body. `confirm` is the question before an action that cannot be undone. `describe` says what the
+    API's answer means, where `done` does not say it all.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Action:
     confirm: str = ""
     query: tuple[str, ...] = ()
     fields: Mapping[str, Convert] = field(default_factory=dict)
+    describe: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
     def ids(self) -> list[str]:

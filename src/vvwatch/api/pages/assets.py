@@ -18,6 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 _KINDS: Final = {
     "pages.css": "text/css; charset=utf-8",
+    "lists.css": "text/css; charset=utf-8",
     "pages.js": "text/javascript; charset=utf-8",
     "htmx-4.0.1.min.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",

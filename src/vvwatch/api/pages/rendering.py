@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Undefined, pass
 from jinja2.runtime import Context
 
 from vvwatch.api.pages.assets import asset_url
+from vvwatch.api.pages.foreign import make_visible
 from vvwatch.api.pages.wording import Moment, describe_bytes, describe_moment, describe_seconds, mark_state
 
 POLICY: Final = (
@@ -46,6 +47,7 @@ def _environment() -> Environment:
     made.filters |= {"moment": _moment, "size": describe_bytes, "length_of_time": describe_seconds}
     made.globals |= {"asset": asset_url, "mark": mark_state}
     made.filters["count"] = "{:,}".format
+    made.filters["visible"] = make_visible
     return made
 
 

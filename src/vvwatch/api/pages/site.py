@@ -6,7 +6,22 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from vvwatch.api.pages import action_routes, assets, live, login, overview
+from vvwatch.api.pages import (
+    action_routes,
+    assets,
+    attention,
+    deliveries,
+    explanations,
+    exports,
+    jobs,
+    live,
+    login,
+    media,
+    media_files,
+    overview,
+    runs,
+    windows,
+)
 from vvwatch.api.pages.access import render_error
 from vvwatch.api.pages.live import OpenPages
 from vvwatch.api.pages.login import Logins
@@ -18,6 +33,15 @@ ROUTERS: Final = (
     action_routes.router,
     live.router,
     overview.router,
+    attention.router,
+    jobs.router,
+    runs.router,
+    media.router,
+    media_files.router,
+    explanations.router,
+    deliveries.router,
+    exports.router,
+    windows.router,
 )
 
 

@@ -209,7 +209,8 @@ def _to_skipped_file(row: rows.ListedFile) -> SkippedFile:
     return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
 
 
-def _to_source_file(row: rows.ListedFile, job: rows.ImportJob) -> ImportSourceFile:
+def to_source_file(row: rows.ListedFile, job: rows.ImportJob) -> ImportSourceFile:
+    """Return a file of the job as a response."""
     status, reason, message = cancellation.describe_file(job, row)
     failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
     failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
@@ -285,7 +286,7 @@ async def list_import_files(
     )
     here, next_cursor = cut_page(files, limit, lambda row: row.key)
     total = job.failed if failed_only else job.total_files - job.unlisted
-    return Items(items=[_to_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
+    return Items(items=[to_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
 
 
 def _read_files(

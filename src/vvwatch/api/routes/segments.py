@@ -17,7 +17,7 @@ from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
 from vvwatch.api.http.thumbnails import show_thumbnails, with_thumbnails
 from vvwatch.api.http.wire import Body, Marker, Resource, SegmentTranscript, to_iso
-from vvwatch.core.identities import segment_id
+from vvwatch.core.identities import segment_id, segment_of
 from vvwatch.core.keys import Scope
 from vvwatch.core.processors import explain_undone
 from vvwatch.errors import InvalidInput
@@ -151,24 +151,31 @@ async def list_segments(
     """List a media item's segments, newest run first, by start time; a run's results appear when it has finished the
     item.
     """
-    after = _parse_cursor(cursor)
+    after = parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
-    rows, said = await context.database.read(_read_page, *wanted)
-    page = to_page(
-        rows,
-        limit,
-        lambda row: to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)),
-        lambda row: f"{row.run_item_id}.{row.ordinal}",
-    )
+    rows, said = await context.database.read(read_page, *wanted)
+    page = to_page(to_segments(rows, said), limit, lambda segment: segment, cursor_of)
     return await show_thumbnails(request, page)
 
 
-def _read_page(tx: Tx, *wanted: Any) -> tuple[Sequence[FoundSegment], Mapping[int, Said]]:
+def read_page(tx: Tx, *wanted: Any) -> tuple[Sequence[FoundSegment], Mapping[int, Said]]:
+    """Return segments as `segment_queries.list_page`, and what is said in their items."""
     rows = segment_queries.list_page(tx, *wanted)
     return rows, load_said(tx, list({row.run_item_id for row in rows}))
 
 
-def _parse_cursor(cursor: str | None) -> SegmentPosition | None:
+def to_segments(rows: Sequence[FoundSegment], said: Mapping[int, Said]) -> list[Segment]:
+    """Return segments as responses."""
+    return [to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)) for row in rows]
+
+
+def cursor_of(segment: Segment) -> str:
+    """Return the position of a segment in lists."""
+    item_id, ordinal = segment_of(segment.segment_id) or (0, 0)
+    return f"{item_id}.{ordinal}"
+
+
+def parse_cursor(cursor: str | None) -> SegmentPosition | None:
     """Return the position in a cursor; raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
@@ -210,7 +217,7 @@ def _group_by_video(found: Sequence[MediaSegments], said: Mapping[int, Said]) ->
         VideoSegments(
             video_id=each.media_id,
             run_id=each.run_id,
-            segments=[to_response(row, said.get(row.run_item_id, NOTHING_KNOWN)) for row in each.rows],
+            segments=to_segments(each.rows, said),
         )
         for each in found
     ]

@@ -163,7 +163,8 @@ def _to_attempt(row: DeliveryAttempt) -> Attempt:
     return Attempt.of(row, attempt_id=f"{row.delivery_id}-{row.number}")
 
 
-def _with_attempts(view: DeliveryView) -> WholeDelivery:
+def to_whole_delivery(view: DeliveryView) -> WholeDelivery:
+    """Return the delivery with its attempts as a response."""
     log = [_to_attempt(row) for row in view.attempts]
     return WholeDelivery.of(view.delivery, **_delivery_fields(view), attempt_log=log)
 
@@ -177,7 +178,7 @@ async def list_events() -> list[str]:
 @router.get("/webhooks/deliveries/{delivery_id}", **require(Scope.READ))
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     """Return a delivery with its attempts."""
-    return _with_attempts(await context.database.read(webhooks.get_delivery, delivery_id))
+    return to_whole_delivery(await context.database.read(webhooks.get_delivery, delivery_id))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery, **require(Scope.WRITE))
@@ -188,7 +189,7 @@ async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
 
 def _retry(tx: Tx, delivery_id: str) -> WholeDelivery:
     retrying.retry_delivery(tx, delivery_id)
-    return _with_attempts(webhooks.get_delivery(tx, delivery_id))
+    return to_whole_delivery(webhooks.get_delivery(tx, delivery_id))
 
 
 @router.post("/webhooks", status_code=201, response_model=NewWebhook, **require(Scope.WRITE))

@@ -142,7 +142,7 @@ def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
         sa.select(run_items).where(*wanted, run_items.c.id > after_item).order_by(run_items.c.id).limit(limit)
     )
     rows = models_of(RunItem, tx.all(some))
-    found = _failed_segments(tx, [row.id for row in rows])
+    found = list_failed_segments(tx, [row.id for row in rows])
     errors = _transcription_errors(tx, [row.id for row in rows])
     items = [FailedItem(row, found.get(row.id, ()), errors.get(row.id)) for row in rows]
     untranscribed = run_queries.get_view(tx, run_id).tally.untranscribed
@@ -158,12 +158,20 @@ def _transcription_errors(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, str]:
     }
 
 
-def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[SegmentResult]]:
+def list_failed_segments(
+    tx: Tx, item_ids: Sequence[int], most: int | None = None
+) -> Mapping[int, Sequence[SegmentResult]]:
+    """Return the failed segments of these items in order, at most so many of each."""
     table = segment_results
     wanted = table.c.run_item_id.in_(item_ids), table.c.error.is_not(None)
+    number = sa.func.row_number().over(partition_by=table.c.run_item_id, order_by=table.c.ordinal)
+    some = sa.select(table, number.label("number")).where(*wanted).subquery()
+    chosen = sa.select(*(some.c[column.name] for column in table.c)).order_by(
+        some.c.run_item_id, some.c.ordinal
+    )
+    chosen = chosen if most is None else chosen.where(some.c.number <= most)
     found: dict[int, list[SegmentResult]] = {}
-    chosen = sa.select(table).where(*wanted).order_by(table.c.run_item_id, table.c.ordinal)
-    for row in models_of(SegmentResult, tx.all(chosen)):
+    for row in models_of(SegmentResult, tx.all(chosen) if item_ids else ()):
         found.setdefault(row.run_item_id, []).append(row)
     return found
 

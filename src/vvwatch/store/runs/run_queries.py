@@ -71,6 +71,11 @@ def get(tx: Tx, run_id: str) -> Run:
     return model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
 
 
+def find(tx: Tx, run_id: str) -> Run | None:
+    """Return the run, or None."""
+    return first_of(Run, tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)))
+
+
 def processors_in_use(tx: Tx) -> set[str]:
     """Return the processors of unfinished runs and retries."""
     runs = sa.select(prompt_runs.c.processor).where(prompt_runs.c.status.not_in(TERMINAL))

@@ -1,0 +1,224 @@
+"""What needs a person: problems of the server, and failures grouped by their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Query, Response
+
+from vvwatch.api.http.pagination import decode_cursor
+from vvwatch.api.pages.access import Page, PageRequest, page_router
+from vvwatch.api.pages.actions import Action, ActionForm, register_actions
+from vvwatch.api.pages.deliveries import RESEND
+from vvwatch.api.pages.exports import RETRY as RETRY_EXPORT
+from vvwatch.api.pages.jobs import RETRY_FILE
+from vvwatch.api.pages.lists import LISTED, After, Listing, to_listing
+from vvwatch.api.pages.runs import RETRY_SEGMENT
+from vvwatch.api.routes.attention import list_attention, recent_since
+from vvwatch.api.routes.status_bodies import Attention
+from vvwatch.core.identities import WHOLE, segment_id
+from vvwatch.core.runs import MEDIA_DAMAGED
+from vvwatch.store.admin import failure_groups
+from vvwatch.store.admin import status_queries as queries
+from vvwatch.store.admin.failure_groups import SOME_SEGMENTS_FAILED, FailedKind, FailedPiece, FailureGroup
+from vvwatch.store.admin.status_queries import State
+from vvwatch.store.db.database import Tx
+from vvwatch.workflow.upkeep.findings import webhook_advice
+
+router = page_router()
+
+ON_ONE_PAGE: Final = 25
+_RETRY: Final = "retry-group"
+_DISMISS: Final = "dismiss-group"
+_TITLES: Final = {
+    FailedKind.FILE: "files were not imported",
+    FailedKind.JOB: "import jobs failed",
+    FailedKind.ITEM: "media were not processed",
+    FailedKind.RUN: "prompt runs failed",
+    FailedKind.EXPORT: "exports failed",
+    FailedKind.DELIVERY: "deliveries were given up",
+}
+_ADVICE: Final[Mapping[str, str]] = {
+    "object_not_found": "they were deleted before they were read: upload them again, or dismiss this",
+    "object_changed": "they changed while they were read: the next scan takes the new version",
+    "access_denied": "let the connector's credentials read these objects, then retry",
+    "object_archived": "restore them from the archive, then retry",
+    "storage_unavailable": "check the connector with Test, then retry",
+    "media_unreadable": "replace them with good copies, which are imported as new versions, or exclude them",
+    "media_unsupported": "convert them, or exclude their names by the automation's pattern",
+    "media_encrypted": "supply them without encryption, or exclude them",
+    "media_limit": "raise the limit in [media], or exclude them, then retry",
+    "processor_refused": "read the message: the processor does not want these; change the prompt, then retry",
+    "processor_error": "check the processor's endpoint with vvwatch doctor, then retry",
+    "processor_crashed": "the file ended the processor: convert it, or exclude it",
+    "segments_failed": "open one to see which segments failed and why, then retry",
+    SOME_SEGMENTS_FAILED: "open one to see which segments failed and why, then retry",
+    "video_level_failed": "the result for the whole is missing: retry",
+    "attachment_download_failed": "send the job new addresses, then retry",
+}
+_BY_SEGMENT: Final = frozenset({SOME_SEGMENTS_FAILED, MEDIA_DAMAGED})
+_OTHERWISE: Final = "read the message, remove the cause, then retry or dismiss"
+
+_GROUP: Final = {"kind": str, "reason": str, "about": str}
+
+
+def _say_retried(answer: Mapping[str, Any]) -> str:
+    refused = f"; {answer['refused']:,} cannot be: {answer['refusal']}" if answer["refused"] else ""
+    more = ". There are more: repeat it" if answer["more"] else ""
+    return f"{answer['done']:,} are tried again{refused}{more}."
+
+
+def _say_dismissed(answer: Mapping[str, Any]) -> str:
+    return f"{answer['done']:,} were dismissed{'. There are more: repeat it' if answer['more'] else ''}."
+
+
+register_actions(
+    {
+        _RETRY: Action(
+            "POST", "/attention/groups/retry", "Retry all", "", fields=_GROUP, describe=_say_retried
+        ),
+        _DISMISS: Action(
+            "POST",
+            "/attention/groups/dismiss",
+            "Dismiss all",
+            "",
+            confirm="Dismiss these failures? Failed files and media go with all that failed in their job or run.",
+            fields=_GROUP,
+            describe=_say_dismissed,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures with one reason, what to do about them, and the buttons that do it."""
+
+    group: FailureGroup
+    title: str
+    advice: str
+    retry: ActionForm | None
+    dismiss: ActionForm | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPage:
+    """Problems, counts of all failures, and page `number` of `pages` of their groups."""
+
+    problems: Sequence[Attention]
+    counts: Mapping[str, int]
+    groups: Sequence[Group]
+    number: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One failure, the page that shows it, and the button that retries it."""
+
+    piece: FailedPiece
+    link: str
+    retry: ActionForm | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """A group, and a page of its failures; `group` is None when nothing is left of it."""
+
+    group: Group | None
+    pieces: Listing[Piece]
+
+
+@router.get("/attention")
+async def show_attention(
+    page: Page, number: Annotated[int, Query(ge=1, le=1_000, alias="page")] = 1
+) -> Response:
+    """Show everything that needs a person."""
+    daemon, since = await page.context.status(), recent_since(page.context.clock.now())
+    state, found = await page.context.database.read(_read, since)
+    pages = max(1, -(-len(found) // ON_ONE_PAGE))
+    number = min(number, pages)
+    shown = found[(number - 1) * ON_ONE_PAGE : number * ON_ONE_PAGE]
+    view = AttentionPage(
+        problems=[each for each in list_attention(state, daemon) if not each.dismissable],
+        counts={name: count for name, count in state.failures.counts.items() if count},
+        groups=[_to_group(page, each) for each in shown],
+        number=number,
+        pages=pages,
+    )
+    return await page.render("attention.html", view, "Needs attention")
+
+
+def _read(tx: Tx, since: float) -> tuple[State, list[FailureGroup]]:
+    return queries.read_state(tx, since), failure_groups.list_groups(tx, since)
+
+
+@router.get("/attention/{kind}")
+async def show_group(
+    page: Page,
+    kind: FailedKind,
+    reason: Annotated[str, Query(max_length=10_000)],
+    about: Annotated[str, Query(max_length=200)] = "",
+    cursor: After = None,
+) -> Response:
+    """List the failures of one kind with one reason, newest first."""
+    since = recent_since(page.context.clock.now())
+    before = decode_cursor(cursor)
+    found = await page.context.database.read(failure_groups.list_groups, since)
+    rows = await page.context.database.read(
+        failure_groups.list_pieces, kind, reason, about, since, before, LISTED + 1
+    )
+    query = {"reason": reason, "about": about}
+    listing = to_listing(rows, lambda row: row.id, cursor, query=query)
+    pieces = [_to_piece(page, kind, row) for row in listing.rows]
+    wanted = kind, reason, about
+    group = next((each for each in found if (each.kind, each.reason, each.about) == wanted), None)
+    view = GroupPage(
+        None if group is None else _to_group(page, group),
+        Listing(pieces, (), listing.more, listing.first),
+    )
+    return await page.render("attention_group.html", view, f"Why {_TITLES[kind]}")
+
+
+def _to_group(page: PageRequest, group: FailureGroup) -> Group:
+    fields = {"kind": group.kind.value, "reason": group.reason, "about": group.about}
+    by_pieces = group.kind not in (FailedKind.JOB, FailedKind.RUN)
+    advice = (
+        webhook_advice(group.reason)
+        if group.kind is FailedKind.DELIVERY
+        else _ADVICE.get(group.reason, _OTHERWISE)
+    )
+    return Group(
+        group=group,
+        title=_TITLES[group.kind],
+        advice=advice,
+        retry=page.action(_RETRY, fields) if by_pieces else None,
+        dismiss=page.action(_DISMISS, fields),
+    )
+
+
+def _to_piece(page: PageRequest, kind: FailedKind, row: FailedPiece) -> Piece:
+    match kind:
+        case FailedKind.FILE:
+            retry = page.action(RETRY_FILE, job_id=row.owner, file_id=str(row.id))
+            return Piece(row, f"/jobs/{row.owner}?status=failed", retry)
+        case FailedKind.ITEM:
+            return Piece(row, f"/media/{row.media_id}?run_id={row.owner}", _offer_item(page, row))
+        case FailedKind.EXPORT:
+            return Piece(row, f"/exports/{row.id}", page.action(RETRY_EXPORT, export_id=row.id))
+        case FailedKind.DELIVERY:
+            return Piece(row, f"/deliveries/{row.id}", page.action(RESEND, delivery_id=row.id))
+        case FailedKind.JOB:
+            return Piece(row, f"/jobs/{row.id}", None)
+        case FailedKind.RUN:
+            return Piece(row, f"/runs/{row.id}", None)
+
+
+def _offer_item(page: PageRequest, row: FailedPiece) -> ActionForm | None:
+    """Return the button for an item that failed as a whole; the segments of others have their own."""
+    if row.reason in _BY_SEGMENT:
+        return None
+    whole = segment_id(row.id, WHOLE)
+    return page.action(RETRY_SEGMENT, run_id=row.owner, video_id=row.media_id, segment_id=whole)
