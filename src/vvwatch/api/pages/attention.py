@@ -33,13 +33,14 @@ ON_ONE_PAGE: Final = 25
 _RETRY: Final = "retry-group"
 _DISMISS: Final = "dismiss-group"
 _TITLES: Final = {
-    FailedKind.FILE: "files were not imported",
-    FailedKind.JOB: "import jobs failed",
-    FailedKind.ITEM: "media were not processed",
-    FailedKind.RUN: "prompt runs failed",
-    FailedKind.EXPORT: "exports failed",
-    FailedKind.DELIVERY: "deliveries were given up",
+    FailedKind.FILE: ("file was not imported", "files were not imported"),
+    FailedKind.JOB: ("import job failed", "import jobs failed"),
+    FailedKind.ITEM: ("media item was not processed", "media items were not processed"),
+    FailedKind.RUN: ("prompt run failed", "prompt runs failed"),
+    FailedKind.EXPORT: ("export failed", "exports failed"),
+    FailedKind.DELIVERY: ("delivery was given up", "deliveries were given up"),
 }
+"""What happened to one, and to several."""
 _ADVICE: Final[Mapping[str, str]] = {
     "object_not_found": "they were deleted before they were read: upload them again, or dismiss this",
     "object_changed": "they changed while they were read: the next scan takes the new version",
@@ -179,7 +180,7 @@ async def show_group(
         None if group is None else _to_group(page, group),
         Listing(pieces, (), listing.more, listing.first),
     )
-    return await page.render("attention_group.html", view, f"Why {_TITLES[kind]}")
+    return await page.render("attention_group.html", view, f"Why {_TITLES[kind][1]}")
 
 
 def _to_group(page: PageRequest, group: FailureGroup) -> Group:
@@ -192,7 +193,7 @@ def _to_group(page: PageRequest, group: FailureGroup) -> Group:
     )
     return Group(
         group=group,
-        title=_TITLES[group.kind],
+        title=_TITLES[group.kind][group.count > 1],
         advice=advice,
         retry=page.action(_RETRY, fields) if by_pieces else None,
         dismiss=page.action(_DISMISS, fields),

@@ -1,0 +1,98 @@
+"""A daemon that has done everything a page can show: good and broken media, hostile names, deliveries, exports."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import samples
+from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
+from tests.receiver import Receiver
+
+MARKUP = "<img src=x onerror=alert(1)><b>bold.mp4"
+TURNED = "evil\u202e4pm.gnp\u200f.mp4"
+LONG = "long-" + "n" * 200 + ".mp4"
+CONTROL = "bell\x07 and\ttab.mp4"
+HOSTILE = (MARKUP, TURNED, LONG, CONTROL)
+CAPTIONS = "1\n00:00:00,200 --> 00:00:01,800\nThe tide <i>turns</i> at noon & all is well\n"
+_MEDIA = 3 + len(HOSTILE)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The daemon, and ids of what it has."""
+
+    daemon: Daemon
+    job_id: str
+    run_id: str
+    media_id: str
+    hostile_ids: tuple[str, ...]
+    delivery_id: str
+    export_id: str
+    download_id: str
+
+    @property
+    def key(self) -> str:
+        """A key that may do everything."""
+        return ADMIN_KEY
+
+
+@contextmanager
+def make_world(base: Path) -> Iterator[World]:
+    """Run the daemon, with one import job of good, broken and hostile files and a receiver that gave up."""
+    with Receiver(statuses=[410]) as receiver:
+        daemon = Daemon(base, debounce="1s", webhook_url=receiver.url)
+        _fill(daemon.incoming)
+        with daemon:
+            wait_until(lambda: _is_done(daemon), "the import, the run and the export")
+            status, made = daemon.call("POST", "/exports/index/idx_main", {})
+            assert status == 202, made
+            download = made["export_id"]
+            wait_until(lambda: daemon.get(f"/exports/{download}")["status"] == "completed", "the download")
+            yield _describe(daemon, download)
+
+
+def _fill(folder: Path) -> None:
+    """The folder is filled before the daemon starts: all becomes one window."""
+    clip = samples.video(folder / "harbour-interview_0042.mp4", 3, cuts=(1.5,), size=(320, 180))
+    (folder / "harbour-interview_0042.srt").write_text(CAPTIONS)
+    samples.audio(folder / "room-tone.mp3", 2)
+    samples.image(folder / "slate.png")
+    for name in HOSTILE:
+        shutil.copyfile(clip, folder / name)
+    (folder / "broken_0007.mp4").write_bytes(b"\0\0\0\x18ftypmp42 this is no film" * 40)
+
+
+def _is_done(daemon: Daemon) -> bool:
+    runs = daemon.get("/prompt-runs")
+    exports = daemon.get("/exports")
+    ended = bool(runs) and all(run["completed_at"] for run in runs)
+    given_up = [each for each in _list_deliveries(daemon) if each["status"] == "failed"]
+    return ended and bool(exports) and exports[0]["status"] == "completed" and bool(given_up)
+
+
+def _list_deliveries(daemon: Daemon) -> list[dict[str, Any]]:
+    hooks = daemon.get("/webhooks")
+    found: list[dict[str, Any]] = daemon.get(f"/webhooks/{hooks[0]['webhook_id']}/deliveries")
+    return found
+
+
+def _describe(daemon: Daemon, download: str) -> World:
+    job = daemon.get("/import-jobs")[-1]
+    names = {each["file_name"]: each["video_id"] for each in job["outputs"]["items"]}
+    failed = next(each for each in _list_deliveries(daemon) if each["status"] == "failed")
+    exported = next(each for each in daemon.get("/exports") if each["export_id"] != download)
+    return World(
+        daemon=daemon,
+        job_id=job["job_id"],
+        run_id=daemon.get("/prompt-runs")[-1]["run_id"],
+        media_id=names["harbour-interview_0042.mp4"],
+        hostile_ids=tuple(names[name] for name in HOSTILE if name in names),
+        delivery_id=failed["delivery_id"],
+        export_id=exported["export_id"],
+        download_id=download,
+    )
