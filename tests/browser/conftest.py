@@ -1,4 +1,4 @@
-"""One browser, whose tests need not know whether it came."""
+"""One browser and one daemon, whose tests need not know whether the browser came."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.browser.chromium import FLAGS, find_chromium
-from tests.daemon_process import Daemon
+from tests.browser.world import World, make_world
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(world_of_pages: World) -> Iterator[Browser]:
     """Skipped, with the reason in the summary, only where no Chromium can be had.
 
     It ends with the last test of this folder: an open Playwright lets nothing else run an event loop in this thread.
@@ -35,6 +35,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("dashboard")) as running:
-        yield running
+def world_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with make_world(tmp_path_factory.mktemp("dashboard")) as found:
+        yield found

@@ -40,6 +40,19 @@ class World:
         """A key that may do everything."""
         return ADMIN_KEY
 
+    def list_screens(self) -> list[str]:
+        """The paths of all pages."""
+        return [
+            *("/", "/attention", "/automations", "/connectors", "/windows"),
+            *("/jobs", "/jobs?show=attention", f"/jobs/{self.job_id}", f"/jobs/{self.job_id}?status=failed"),
+            *("/runs", f"/runs/{self.run_id}", f"/runs/{self.run_id}?only=failed"),
+            *("/media", "/media?q=tide", f"/media/{self.media_id}", f"/media/{self.hostile_ids[0]}"),
+            *("/exports", f"/exports/{self.export_id}", f"/exports/{self.download_id}"),
+            *("/deliveries", f"/deliveries/{self.delivery_id}"),
+            *("/explain", "/explain?connector_id=conn_in&key=broken_0007.mp4"),
+            "/attention/import_file?reason=media_unreadable",
+        ]
+
 
 @contextmanager
 def make_world(base: Path) -> Iterator[World]:

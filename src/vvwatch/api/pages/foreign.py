@@ -16,7 +16,7 @@ def make_visible(text: object) -> str:
     cut = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}… ({len(given):,} characters)"
     if cut.isprintable():
         return cut
-    return "".join(c if c.isprintable() or c in _KEPT else f"‹U+{ord(c):04X}›" for c in cut)
+    return "".join(c if c.isprintable() or c in _KEPT else f"[U+{ord(c):04X}]" for c in cut)
 
 
 def flatten(document: Any) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ router = resource_router("status")
 class FailureGroupBody(Body):
     """A group of failures, as `GET /attention/groups` names it."""
 
-    kind: FailedKind
+    kind: Annotated[FailedKind, Field(strict=False)]
     reason: Annotated[str, Field(min_length=1, max_length=10_000)]
     about: Annotated[str, Field(max_length=200, description="the webhook of deliveries")] = ""
 
