@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, StorageState, sync_playwright
 
 from tests.browser.chromium import FLAGS, find_chromium
+from tests.browser.looking import look
 from tests.browser.world import World, make_world
 
 
@@ -38,3 +39,11 @@ def browser(world_of_pages: World) -> Iterator[Browser]:
 def world_of_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with make_world(tmp_path_factory.mktemp("dashboard")) as found:
         yield found
+
+
+@pytest.fixture(scope="package")
+def session(browser: Browser, world_of_pages: World) -> StorageState:
+    """What a browser keeps that has logged in: nobody may log in again and again."""
+    with look(browser, world_of_pages.daemon.url) as seen:
+        seen.log_in(world_of_pages.key)
+        return seen.page.context.storage_state()

@@ -78,7 +78,7 @@ def look(
     size = {"width": width, "height": _HEIGHT}
     context = browser.new_context(viewport=size, color_scheme=scheme, **options)  # type: ignore[arg-type]
     try:
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         found = Look(page, origin)
         page.on("console", lambda line: found.complaints.append(line.text) if line.type == "error" else None)

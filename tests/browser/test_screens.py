@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, StorageState
 
 from tests.browser.looking import look
 from tests.browser.world import HOSTILE, MARKUP, World
@@ -16,11 +16,10 @@ pytestmark = pytest.mark.timeout(300)
     [(390, "dark", True), (1440, "light", True), (390, "light", False), (1440, "dark", False)],
 )
 def test_every_page_is_whole(
-    browser: Browser, world_of_pages: World, width: int, scheme: str, axe: bool
+    browser: Browser, world_of_pages: World, session: StorageState, width: int, scheme: str, axe: bool
 ) -> None:
     """No error in the console, no other host, nothing wider than the window, nothing grave for axe."""
-    with look(browser, world_of_pages.daemon.url, width, scheme) as seen:
-        seen.log_in(world_of_pages.key)
+    with look(browser, world_of_pages.daemon.url, width, scheme, storage_state=session) as seen:
         for path in world_of_pages.list_screens():
             seen.open(path)
             assert seen.list_faults(axe=axe) == [], path
@@ -32,11 +31,10 @@ def test_the_login_is_whole(browser: Browser, world_of_pages: World) -> None:
         assert seen.list_faults() == []
 
 
-def test_hostile_names_are_text_and_nothing_else(browser: Browser, world_of_pages: World) -> None:
+def test_hostile_names_are_only_text(browser: Browser, world_of_pages: World, session: StorageState) -> None:
     """Markup does nothing, and characters that would turn the text around are shown as codes."""
-    with look(browser, world_of_pages.daemon.url, 390) as seen:
+    with look(browser, world_of_pages.daemon.url, 390, storage_state=session) as seen:
         seen.page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
-        seen.log_in(world_of_pages.key)
         for path in (f"/jobs/{world_of_pages.job_id}", "/media", f"/runs/{world_of_pages.run_id}"):
             page = seen.open(path)
             text = page.inner_text("main")
@@ -48,10 +46,11 @@ def test_hostile_names_are_text_and_nothing_else(browser: Browser, world_of_page
         assert len(world_of_pages.hostile_ids) == len(HOSTILE)
 
 
-def test_the_keyboard_reaches_everything(browser: Browser, world_of_pages: World) -> None:
+def test_the_keyboard_reaches_everything(
+    browser: Browser, world_of_pages: World, session: StorageState
+) -> None:
     """The first tab stop skips the navigation; from there, tabs reach each action."""
-    with look(browser, world_of_pages.daemon.url) as seen:
-        seen.log_in(world_of_pages.key)
+    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
         page = seen.open("/attention")
         assert seen.press_tab(1) == ["Skip to content"]
         page.keyboard.press("Enter")
@@ -61,10 +60,11 @@ def test_the_keyboard_reaches_everything(browser: Browser, world_of_pages: World
         assert "curl" in names
 
 
-def test_the_player_has_captions_from_here(browser: Browser, world_of_pages: World) -> None:
+def test_the_player_has_captions_from_here(
+    browser: Browser, world_of_pages: World, session: StorageState
+) -> None:
     """It plays the original, and its captions are those of the file beside it, without markup."""
-    with look(browser, world_of_pages.daemon.url) as seen:
-        seen.log_in(world_of_pages.key)
+    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
         page = seen.open(f"/media/{world_of_pages.media_id}")
         page.evaluate("() => { const v = document.querySelector('video'); v.muted = true; return v.play(); }")
         page.wait_for_function("document.querySelector('video').currentTime > 0")
@@ -76,9 +76,8 @@ def test_the_player_has_captions_from_here(browser: Browser, world_of_pages: Wor
         assert seen.list_faults(axe=False) == []
 
 
-def test_a_search_finds_what_is_said(browser: Browser, world_of_pages: World) -> None:
-    with look(browser, world_of_pages.daemon.url) as seen:
-        seen.log_in(world_of_pages.key)
+def test_a_search_finds_what_is_said(browser: Browser, world_of_pages: World, session: StorageState) -> None:
+    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
         page = seen.open("/media")
         page.fill("#q", "tide noon")
         page.click("form.filter button")

@@ -43,7 +43,7 @@ class World:
     def list_screens(self) -> list[str]:
         """The paths of all pages."""
         return [
-            *("/", "/attention", "/automations", "/connectors", "/windows"),
+            *("/", "/attention", "/windows"),
             *("/jobs", "/jobs?show=attention", f"/jobs/{self.job_id}", f"/jobs/{self.job_id}?status=failed"),
             *("/runs", f"/runs/{self.run_id}", f"/runs/{self.run_id}?only=failed"),
             *("/media", "/media?q=tide", f"/media/{self.media_id}", f"/media/{self.hostile_ids[0]}"),
