@@ -90,10 +90,7 @@ class RunPage:
 @router.get("/runs")
 async def show_runs(page: Page, show: Shown = "", cursor: After = None) -> Response:
     """List prompt runs, newest first."""
-    views = await page.context.database.read(
-        run_queries.list_newest, LISTED + 1, show=show, before_id=decode_cursor(cursor)
-    )
-    rows = [view.run for view in views]
+    rows = await page.context.database.read(run_queries.list_rows, show, decode_cursor(cursor), LISTED + 1)
     view = to_listing(rows, lambda row: row.id, cursor, to_tabs(show), {"show": show})
     return await page.render("runs.html", view, "Prompt runs")
 

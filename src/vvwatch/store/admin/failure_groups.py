@@ -1,7 +1,7 @@
 """What failed and needs a person, piece by piece: grouped by its reason, and paged within a group.
 
-The rows are those that `attention` counts; here each failed file and media item counts by itself, so that a job with
-thousands of failures shows their reasons.
+The rows are those that `attention` counts; here each failed file and media item counts, so that a job with thousands of
+failures shows their reasons.
 """
 
 from __future__ import annotations

@@ -93,10 +93,15 @@ def get_view(tx: Tx, run_id: str) -> RunView:
     return _to_views(tx, [get(tx, run_id)])[0]
 
 
-def list_newest(tx: Tx, limit: int, show: Show = "", before_id: str | None = None) -> list[RunView]:
-    """Return runs, newest first, older than `before_id`."""
+def list_rows(tx: Tx, show: Show, before_id: str | None, limit: int) -> list[Run]:
+    """Return runs without their tallies, newest first, older than `before_id`."""
     shown = select_shown(prompt_runs, show, RUN_NEEDS_ATTENTION, before_id)
-    return _to_views(tx, models_of(Run, tx.all(shown.limit(limit))))
+    return models_of(Run, tx.all(shown.limit(limit)))
+
+
+def list_newest(tx: Tx, limit: int) -> list[RunView]:
+    """Return runs, newest first."""
+    return _to_views(tx, list_rows(tx, "", None, limit))
 
 
 def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
