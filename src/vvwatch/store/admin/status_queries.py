@@ -68,10 +68,13 @@ class State:
     bad_keys: Sequence[audit.BadKeys]
 
 
-def read_state(tx: Tx, since: float) -> State:
-    """Return the state of everything; failures and refused messages are those after `since`."""
+def read_state(tx: Tx, since: float, automation_id: str | None = None) -> State:
+    """Return the state of everything; failures and refused messages are those after `since`.
+
+    With `automation_id`, `automations` has only this one, and `sweeps` only its.
+    """
     return State(
-        automations=_automations(tx),
+        automations=_automations(tx, automation_id),
         exporting={
             row.index_id: row for row in models_of(ExportAutomation, tx.all(sa.select(export_automations)))
         },
@@ -79,7 +82,7 @@ def read_state(tx: Tx, since: float) -> State:
             row.automation_id: row
             for row in models_of(Window, tx.all(sa.select(windows).where(windows.c.state == "open")))
         },
-        sweeps=watch_queries.map_last_scans(tx),
+        sweeps=watch_queries.map_last_scans(tx, automation_id),
         refused=_select_refused(tx, since),
         jobs=_under_way(tx, ImportJob, import_jobs),
         runs=_under_way(tx, Run, prompt_runs),
@@ -98,7 +101,7 @@ def list_troubled_webhooks(tx: Tx) -> list[Webhook]:
     return models_of(Webhook, tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id)))
 
 
-def _automations(tx: Tx) -> list[NamedAutomation]:
+def _automations(tx: Tx, automation_id: str | None) -> list[NamedAutomation]:
     table = import_automations
     extra = (
         indexes.c.name.label("index_name"),
@@ -107,7 +110,10 @@ def _automations(tx: Tx) -> list[NamedAutomation]:
     )
     joined = sa.select(table, *extra).join(indexes, indexes.c.id == table.c.index_id)
     joined = joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id)
-    return models_of(NamedAutomation, tx.all(joined))
+    return models_of(
+        NamedAutomation,
+        tx.all(joined if automation_id is None else joined.where(table.c.id == automation_id)),
+    )
 
 
 def _select_refused(tx: Tx, since: float) -> dict[str, int]:

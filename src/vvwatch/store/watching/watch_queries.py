@@ -20,9 +20,11 @@ def list_watched(tx: Tx) -> list[WatchedAutomation]:
     return models_of(WatchedAutomation, tx.all(there))
 
 
-def map_last_scans(tx: Tx) -> dict[str, StoredScanReport]:
-    """Map each automation id to the report of its last full scan."""
-    return _map_latest(tx, sa.true())
+def map_last_scans(tx: Tx, automation_id: str | None = None) -> dict[str, StoredScanReport]:
+    """Map each automation id (or this one) to the report of its last full scan."""
+    return _map_latest(
+        tx, sa.true() if automation_id is None else reconciles.c.automation_id == automation_id
+    )
 
 
 def map_last_complete_scans(tx: Tx) -> dict[str, StoredScanReport]:
