@@ -36,6 +36,7 @@ class _Forms(HTMLParser):
         self.forms: list[Form] = []
         self._inside = False
         self._button = False
+        self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
@@ -44,7 +45,16 @@ class _Forms(HTMLParser):
             self._inside = True
         elif tag == "input" and self._inside and _is_sent(found):
             self.forms[-1].values[found["name"]] = found.get("value", "")
+        elif tag == "select" and self._inside:
+            self._select = found.get("name", "")
+        elif tag == "option" and self._select and self._inside:
+            self._choose(found)
         self._button = tag == "button" and self._inside
+
+    def _choose(self, found: dict[str, str]) -> None:
+        values = self.forms[-1].values
+        if "selected" in found or self._select not in values:
+            values[self._select] = found.get("value", "")
 
     def handle_data(self, data: str) -> None:
         if self._button and data.strip():

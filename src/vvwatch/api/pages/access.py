@@ -138,6 +138,12 @@ class PageRequest:
         """Return whether the session's key has this scope."""
         return self.session.may(scope)
 
+    def require(self, scope: Scope) -> None:
+        """Raise ApiError (403) unless the session's key has this scope."""
+        if not self.may(scope):
+            error = _refuse_scope(f"this needs a key with the scope {scope.value!r}")
+            raise note_refusal(self.request, Reason.SCOPE, error)
+
     def action(self, name: str, fields: Mapping[str, object] | None = None, **ids: str) -> ActionForm | None:
         """Return the button of an action on the resource that `ids` name; None if the key may not do it."""
         return build_form(self.request, self.session, name, ids, fields or {})

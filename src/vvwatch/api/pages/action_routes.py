@@ -34,9 +34,15 @@ class Confirmation:
 
 
 async def read_form(page: PageRequest) -> dict[str, str]:
-    """Return the texts of the request's form. Raises ApiError (403) if it does not come from a page of this session."""
+    """Return the texts of the request's form, several of one name as lines.
+
+    Raises ApiError (403) if it does not come from a page of this session.
+    """
     form = await page.request.form()
-    values = {name: value for name, value in form.items() if not isinstance(value, UploadFile)}
+    values: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            values[name] = f"{values[name]}\n{value}" if name in values else value
     if not page.session.owns(values.pop(CSRF_FIELD, "")):
         what = "this form is not of your session"
         error = ApiError(403, "csrf_token_invalid", what, "reload the page and try again")
@@ -75,5 +81,7 @@ async def _perform(page: PageRequest, action: Action, values: dict[str, str]) ->
 
 def _describe(action: Action, answer: Answer) -> Flash:
     if answer.ok:
-        return Flash("good", action.done if action.describe is None else action.describe(answer.document))
+        trouble = action.find_trouble(answer.document)
+        done = action.done if action.describe is None else action.describe(answer.document)
+        return Flash("bad", trouble) if trouble else Flash("good", done)
     return Flash("bad", f"{action.label}: {answer.message}", answer.hint)

@@ -24,13 +24,22 @@ from vvwatch.core.keys import Scope
 Convert = Callable[[str], Any]
 
 
+def _find_none(_document: Any) -> str:
+    return ""
+
+
+def _find_test_error(document: Any) -> str:
+    return f"The test failed: {document['error_message']}" if document["error_message"] else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A change that pages offer.
 
     `path` is the route's, with its parameters. `query` and `fields` name the form's inputs that go into the query and,
     converted, into the body. `confirm` is the question before an action that cannot be undone. `describe` says what the
-    API's answer means, where `done` does not say it all.
+    API's answer means, where `done` does not say it all; `find_trouble` returns what a successful answer says of a
+    failure, as that of a test.
     """
 
     method: str
@@ -42,6 +51,7 @@ class Action:
     query: tuple[str, ...] = ()
     fields: Mapping[str, Convert] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any]], str] | None = None
+    find_trouble: Callable[[Any], str] = _find_none
 
     @property
     def ids(self) -> list[str]:
@@ -85,7 +95,13 @@ ACTIONS: Final[dict[str, Action]] = {
     "release-window": Action("POST", f"{_IMPORT}/window/release", "Release", "The window was released."),
     "pause-export": Action("POST", f"{_EXPORT}/pause", "Pause exports", "Exports are paused."),
     "resume-export": Action("POST", f"{_EXPORT}/resume", "Resume exports", "Exports are active again."),
-    "test-connector": Action("POST", "/connectors/{connector_id}/test", "Test", "The connector was tested."),
+    "test-connector": Action(
+        "POST",
+        "/connectors/{connector_id}/test",
+        "Test",
+        "The test succeeded.",
+        find_trouble=_find_test_error,
+    ),
     "delete-connector": Action(
         "DELETE",
         "/connectors/{connector_id}",
@@ -107,12 +123,13 @@ def register_actions(actions: Mapping[str, Action]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ActionForm:
-    """A button, the fields of its form, and the same request for `curl`."""
+    """A button, the fields of its form, and the same request for `curl`. `back` is where it leads, if not here."""
 
     name: str
     label: str
     fields: Mapping[str, str]
     curl: str
+    back: str
 
 
 def build_form(
@@ -123,8 +140,9 @@ def build_form(
     if not session.may(action.scope):
         return None
     values = {**ids, **{each: str(value) for each, value in fields.items()}}
+    back = values.pop("back", "")
     shown = values | {"request_key": secrets.token_hex(8)}
-    return ActionForm(name, action.label, shown, describe_curl(own_origin(request), action, values))
+    return ActionForm(name, action.label, shown, describe_curl(own_origin(request), action, values), back)
 
 
 def describe_curl(origin: str, action: Action, values: Mapping[str, str]) -> str:

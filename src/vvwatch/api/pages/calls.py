@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from starlette.types import Message
 from vvwatch.api.http.auth import SESSION_KEY
 from vvwatch.api.pages.sessions import Session
 
+JSON: Final = "application/json"
 _KEPT_HEADERS: Final = frozenset({b"host", b"user-agent"})
 _KEPT: Final = ("type", "asgi", "http_version", "server", "client", "scheme", "root_path", "extensions")
 
@@ -80,16 +82,18 @@ async def call_api(
     target: str,
     body: object = None,
     request_key: str = "",
+    media_type: str = JSON,
 ) -> Answer:
     """Send one request to the API with the session's key; `target` is its path with its query.
 
-    `request_key` is its Idempotency-Key: the same form sent twice acts once.
+    `request_key` is its Idempotency-Key: the same form sent twice acts once. A `body` of another `media_type` than JSON
+    is encoded already.
     """
-    content = b"" if body is None else json.dumps(body).encode()
+    content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     path, _, query = target.partition("?")
     headers = [each for each in request.scope["headers"] if each[0] in _KEPT_HEADERS]
     headers += [(b"accept", b"application/json"), (b"content-length", str(len(content)).encode())]
-    headers += [(b"content-type", b"application/json")] if content else []
+    headers += [(b"content-type", media_type.encode())] if content else []
     headers += [(b"idempotency-key", request_key.encode("ascii", "replace"))] if request_key else []
     scope = {name: request.scope[name] for name in _KEPT if name in request.scope} | {
         "method": method,
@@ -103,3 +107,16 @@ async def call_api(
     exchange = _Exchange(content)
     await request.app(scope, exchange.receive, exchange.send)
     return Answer(exchange.status, json.loads(exchange.received) if exchange.received else None)
+
+
+def encode_form(fields: Mapping[str, Any], files: Collection[str]) -> tuple[bytes, str]:
+    """Return fields as multipart/form-data, and its media type. Lists repeat their field, documents become JSON."""
+    boundary = secrets.token_hex(16)
+    parts = []
+    for name, value in fields.items():
+        for each in value if isinstance(value, list) else [value]:
+            text = each if isinstance(each, str) else json.dumps(each)
+            file = '; filename="pasted"' if name in files else ""
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+            parts.append(f"{head}{text}\r\n")
+    return f"{''.join(parts)}--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

@@ -8,6 +8,7 @@ from typing import Final, Generic
 
 import sqlalchemy as sa
 
+from vvwatch.errors import NotFound
 from vvwatch.store.admin import audit, shortages
 from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
 from vvwatch.store.db.database import Tx
@@ -93,6 +94,14 @@ def read_state(tx: Tx, since: float, automation_id: str | None = None) -> State:
         shortages=shortages.list_waiting(tx),
         bad_keys=audit.list_bad_keys(tx),
     )
+
+
+def find_automation(tx: Tx, automation_id: str) -> NamedAutomation:
+    """Return an import automation. Raises NotFound."""
+    found = _automations(tx, automation_id)
+    if not found:
+        raise NotFound("automation", automation_id)
+    return found[0]
 
 
 def list_troubled_webhooks(tx: Tx) -> list[Webhook]:
