@@ -21,7 +21,7 @@ from vvwatch.api.http.context import ApiContext
 from vvwatch.api.pages.rendering import POLICY
 from vvwatch.store.admin import keys
 from vvwatch.store.db.database import Tx
-from vvwatch.store.schema import import_automations
+from vvwatch.store.schema import import_automations, indexes
 
 pytestmark = pytest.mark.anyio
 
