@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import exiftool
 from vvwatch.core.facts import MOST_SIDECAR_BYTES, clean_texts, name_sidecars, read_sidecar
 from vvwatch.errors import InvalidInput
 
@@ -95,13 +95,30 @@ def test_xml_of_another_kind_says_nothing() -> None:
     assert read_sidecar("a.xmp", b"<html><title>x</title></html>") == {}
 
 
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.timeout(360)
+@pytest.mark.skipif(not exiftool.can_run(), reason="there is neither exiftool nor perl")
 def test_what_exiftool_writes_is_read(tmp_path: Path) -> None:
     file = tmp_path / "clip.xmp"
     told = ["-XMP-dc:Title=Größe", "-XMP-dc:Subject=a", "-XMP-dc:Subject=b", "-XMP-xmpDM:Scene=12A"]
-    subprocess.run(["exiftool", "-q", *told, str(file)], check=True)
+    exiftool.run("-q", *told, file)
     found = read_sidecar("clip.xmp", file.read_bytes())
     assert found == {"dc:title": "Größe", "dc:subject": ["a", "b"], "xmpDM:scene": "12A"}
+
+
+def _strip(value: Any) -> Any:
+    return [text for each in value if (text := each.strip())] if isinstance(value, list) else value
+
+
+@pytest.mark.timeout(360)
+@pytest.mark.skipif(not exiftool.can_run(), reason="there is neither exiftool nor perl")
+def test_exiftool_reads_in_our_packet_what_we_read(tmp_path: Path) -> None:
+    file = tmp_path / "clip.xmp"
+    file.write_text(XMP)
+    [theirs] = json.loads(exiftool.run("-json", "-G1", "-XMP-dc:all", "-XMP-xmpDM:all", file))
+    names = {name.removeprefix("XMP-").lower(): _strip(value) for name, value in theirs.items()}
+    ours = {name.lower(): value for name, value in read_sidecar("clip.xmp", XMP.encode()).items()}
+    assert ours
+    assert {name: names.get(name) for name in ours} == ours
 
 
 def test_metadata_is_cleaned_and_bounded() -> None:
