@@ -16,7 +16,9 @@ from tests.daemon_process import Daemon, wait_until
 from tests.receiver import Receiver
 from vvwatch.formats.registry import FORMATS
 
+WRITES = [("storage.write", number) for number in range(1, 12)] + [("storage.replace", 1)]
 POINTS = [
+    *((moment, f"{name}#{number}") for name, number in WRITES for moment in ("before", "after")),
     *((moment, f"own_files.claim_file#{number}") for number in range(1, 9) for moment in ("before", "after")),
     ("before", "exports.finish"),
     ("after", "exports.finish"),

@@ -33,3 +33,25 @@ def test_a_kill_around_the_commit_of_an_item(tmp_path: Path, picture: Path, mome
             assert not half.exists()
         accounting.check(daemon, producer.names, receiver)
         assert pack.exists()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_around_the_write_of_a_pack(tmp_path: Path, picture: Path, moment: str) -> None:
+    """Before it has its name it is half, afterwards nothing names it: the next life leaves one whole pack."""
+    with Receiver() as receiver:
+        daemon = Daemon(tmp_path, webhook_url=receiver.url)
+        producer = Producer(daemon.incoming, picture)
+        producer.drop()
+        die_at(daemon, moment, "pictures.keep")
+        folder = daemon.state / "pictures"
+        assert len(list(folder.glob("*.part"))) == (moment == "before")
+        assert len(list(folder.glob("??/*.pack"))) == (moment == "after")
+        assert daemon.rows("select * from pictures") == []
+        with daemon:
+            wait_until(lambda: accounting.is_done(daemon, producer.names), "all done", seconds=120)
+        accounting.check(daemon, producer.names, receiver)
+        assert len(daemon.rows("select * from pictures")) == 1
+        [pack] = folder.glob("??/*.pack")
+        assert pack.stat().st_size > 0
+        assert list(folder.glob("*.part")) == []
