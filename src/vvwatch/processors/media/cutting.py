@@ -38,13 +38,15 @@ class ExtractSettings:
     """What to extract from each segment.
 
     At most `frames` pictures, chosen by shot, as displayed and not larger than `width` (and twice that in height);
-    with `sound`, its sound as a WAV file of 16 kHz in one channel: the mix of all, or this `channel` of the first two.
+    with `sound`, its sound as a WAV file of 16 kHz in one channel: the mix of all, or this `channel` of the first two. It
+    is of the usual track, or of the one with this number among the `other` ones.
     """
 
     frames: int = 0
     width: int = 640
     sound: bool = False
     channel: int | None = None
+    other: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The files of one segment; `warning` says what could not be extracted, such as damaged pictures."""
+    """The files of one segment; `warning` says what could not be extracted, such as damaged pictures.
+
+    `track` is the number in the file of the track that `sound` is of.
+    """
 
     ordinal: int
     start_time: float
@@ -65,6 +70,7 @@ class Extract:
     frames: tuple[Frame, ...] = ()
     sound: Path | None = None
     warning: str | None = None
+    track: int | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -118,6 +124,7 @@ class Extracts:
             tuple(Frame(at, Path(f"{name}-{number}.jpg")) for number, at in enumerate(moments)),
             Path(f"{name}.wav") if extract["sound"] and self._wanted.sound else None,
             None if warning is None else str(warning),
+            None if (track := extract.get("track")) is None else int(track),
         )
 
     def _check_files(self, extract: Extract) -> None:

@@ -17,7 +17,7 @@ from vvwatch.core.segments import frame_times
 from vvwatch.errors import SpoolFull
 from vvwatch.processors.media.listening import RATE, SoundReader
 from vvwatch.processors.media.mosaics import read_photograph
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, open_media
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, is_decodable, open_media
 from vvwatch.processors.media.picking import PictureReader
 from vvwatch.processors.media.rendering import Turn, encode_jpeg, read_ends, read_still_turn, read_turn
 from vvwatch.processors.media.structure import read_heif_picture
@@ -42,6 +42,7 @@ class Task:
     sound: bool
     file_bytes: int
     channel: int | None = None
+    other: int | None = None
 
 
 def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
@@ -51,17 +52,14 @@ def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -
     room for them.
     """
     with ExitStack() as stack:
-        seen = heard = None
+        seen = heard = track = None
         if task.frames:
             medium = stack.enter_context(open_media(task.fd, bounds))
             seen = _PictureWriter(medium, task, bounds, report) if medium.pictures is not None else None
         if task.sound:
             medium = stack.enter_context(open_media(task.sound_fd, bounds))
-            heard = (
-                SoundReader(medium, task.sound_track, bounds, report, task.channel)
-                if medium.sounds is not None
-                else None
-            )
+            track = _choose_sound(medium, task)
+            heard = SoundReader(medium, track, bounds, report, task.channel) if track is not None else None
         for start, end, ordinal in task.spans:
             moments, has_sound, missing = [], False, []
             if seen is not None:
@@ -77,7 +75,19 @@ def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -
                 "frames": moments,
                 "sound": has_sound,
                 "warning": _missing_warning(missing, start, end),
+                "track": track if has_sound else None,
             }
+
+
+def _choose_sound(medium: Medium, task: Task) -> int | None:
+    """Return the number of the track that is asked for; None where there is none."""
+    if medium.sounds is None:
+        return None
+    usable = [each.index for each in medium.container.streams.audio if is_decodable(each)]
+    if task.other is not None:
+        others = [index for index in usable if index != medium.sounds.index]
+        return others[task.other] if task.other < len(others) else None
+    return task.sound_track if task.sound_track in usable else medium.sounds.index
 
 
 def _missing_warning(missing: Sequence[str], start: float, end: float) -> str | None:

@@ -30,7 +30,7 @@ from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.openai.endpoint import Endpoint
 from vvwatch.processors.openai.replies import parse_body
 from vvwatch.processors.openai.troubles import Kind, Trouble
-from vvwatch.processors.transcription.pieces import RATE, SAMPLE_BYTES, Piece, read_pieces
+from vvwatch.processors.transcription.pieces import RATE, SAMPLE_BYTES, Piece, describe_track, read_pieces
 from vvwatch.processors.transcription.speech import explain_no_sound
 
 PURPOSE: Final = "transcription"
@@ -77,10 +77,11 @@ class SpeechEndpoint:
         if why := explain_no_sound(item):
             return why
         cues: list[Cue] = []
-        language, models = self.table.language, {self.table.model}
+        language, models, track = self.table.language, {self.table.model}, None
         async with aclosing(read_pieces(self.cutter, item)) as pieces:
             number = 0
             async for piece in pieces:
+                track = piece.track
                 try:
                     said = await self._ask(item, piece, number, language)
                 except _Refused as error:
@@ -91,6 +92,7 @@ class SpeechEndpoint:
         repaired = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
         others = sorted(models - {self.table.model})
         origin = self.table.model + (f" (answered by {', '.join(others)})" if others else "")
+        origin += describe_track(track)
         return Transcript(self.name, to_plain_text(origin), language if repaired else None, repaired)
 
     async def aclose(self) -> None:

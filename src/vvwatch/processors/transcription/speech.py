@@ -22,7 +22,7 @@ from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.media import asking
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.media.isolation import Limits
-from vvwatch.processors.transcription.pieces import Piece, read_pieces
+from vvwatch.processors.transcription.pieces import Piece, describe_track, read_pieces
 
 _COMMAND: Final = isolated_command("vvwatch.processors.transcription.child")
 _SPARE_SECONDS: Final = 600
@@ -47,14 +47,15 @@ class SpeechModel:
         if why := explain_no_sound(item):
             return why
         cues: list[Cue] = []
-        language = self.table.language
+        language, track = self.table.language, None
         async with aclosing(read_pieces(self.cutter, item)) as pieces:
             async for piece in pieces:
+                track = piece.track
                 found, heard = await self._listen(piece, language)
                 cues += found
                 language = language or heard
         repaired = await anyio.to_thread.run_sync(repair_cues, cues, item.duration_seconds)
-        origin = to_plain_text(self.table.model_dir.name)
+        origin = to_plain_text(self.table.model_dir.name + describe_track(track))
         return Transcript(TranscriptSource.SPEECH, origin, language if repaired else None, repaired)
 
     async def _listen(self, piece: Piece, language: str | None) -> tuple[list[Cue], str | None]:
