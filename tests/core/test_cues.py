@@ -176,3 +176,9 @@ def test_a_segment_says_its_text_and_words() -> None:
         "words": [{"text": "one", "start_time": 0, "end_time": 1}],
     }
     assert describe_said(said, 3, 4)["text"] == ""
+
+
+@given(st.text(st.sampled_from("ab <&{}\\;\u00a0\u00e9\x07\ufeff"), max_size=30), st.sampled_from(Markup))
+def test_plain_lines_are_read_as_all_others(text: str, markup: Markup) -> None:
+    """One line of printable letters takes a short way; an empty line before it forbids that."""
+    assert to_plain_text(text, markup) == to_plain_text(f"\n{text}", markup)

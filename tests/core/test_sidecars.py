@@ -10,7 +10,8 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.cues import TooManyCues
+from vvwatch.core import sidecars
+from vvwatch.core.cues import MOST_CUES, TooManyCues
 from vvwatch.core.sidecars import (
     NoCaptions,
     SidecarName,
@@ -207,3 +208,20 @@ def test_cues_that_all_begin_together_keep_few_words() -> None:
     cues = "".join(f"00:01.000 --> 00:03.000\n<00:01.500>{number}\n\n" for number in range(9_000))
     (found,) = read_sidecar(NAME, f"WEBVTT\n\n{cues}".encode(), 60.0).cues
     assert 1_000 < len(found.words) < 3_000
+
+
+@pytest.mark.parametrize(
+    ("head", "cue"),
+    [
+        ("WEBVTT\n\n", "00:01.000 --> 00:02.000\na\n\n"),
+        ("", "1\n00:00:01,000 --> 00:00:02,000\na\n\n"),
+        ("[Script Info]\n", "Dialogue: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,a\n"),
+    ],
+)
+def test_too_many_cues_are_refused_before_any_is_read(
+    head: str, cue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecars, "Cue", None)
+    monkeypatch.setattr(sidecars, "to_plain_text", None)
+    with pytest.raises(TooManyCues):
+        sidecars.read_sidecar(SidecarName(False, 0, "a"), (head + cue * (MOST_CUES + 1)).encode(), None)

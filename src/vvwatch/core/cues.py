@@ -6,7 +6,6 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -22,6 +21,9 @@ _LONGEST_WORD: Final = 200
 _LONGEST_LANGUAGE: Final = 35
 _USUAL_SECONDS: Final = 5.0
 """How long a cue lasts that states no end and has none after it."""
+
+
+_TOO_MANY: Final = f"more than {MOST_CUES:,} cues or {MOST_CHARACTERS:,} characters"
 
 
 class Markup(StrEnum):
@@ -43,9 +45,16 @@ _ANY_TAG: Final = re.compile(r"<[^<>]*>")
 _LINE_TAG: Final = re.compile(r"<\s*+br\s*+(?:/\s*+)?>", re.IGNORECASE)
 _NO_CHARACTER: Final = re.compile(r"&#\d{20,};?")
 _KNOWN_TAG: Final = re.compile(r"</?\s*(?:i|b|u|s|c|v|font|lang|ruby|rt|span)\b[^<>]*>", re.IGNORECASE)
+_MAY_BE_MARKUP: Final = re.compile(r"[<&{\\]")
 _NO_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]+")
 _SPACES: Final = re.compile(r"[^\S\n]+")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+
+
+def check_number(cues: int) -> None:
+    """Raise TooManyCues for more cues than are kept, before any of them is read."""
+    if cues > MOST_CUES:
+        raise TooManyCues(_TOO_MANY)
 
 
 def to_plain_text(text: str, markup: Markup = Markup.NONE) -> str:
@@ -53,6 +62,10 @@ def to_plain_text(text: str, markup: Markup = Markup.NONE) -> str:
 
     A character that is escaped stays: `&lt;b&gt;` is `<b>` in the result.
     """
+    # Most are one line without control characters.
+    is_plain = text.isprintable() and "  " not in text and len(text) < _LONGEST_TEXT
+    if is_plain and (markup is Markup.NONE or not _MAY_BE_MARKUP.search(text)):
+        return text.strip()
     text = text[:LONGEST_MARKUP]
     if markup is Markup.ASS:
         text = _BRACES.sub("", text).replace(r"\N", "\n").replace(r"\n", "\n").replace(r"\h", " ")
@@ -92,13 +105,16 @@ def repair_cues(cues: Iterable[Cue], duration_seconds: float | None) -> tuple[Cu
         repaired.append(cue)
     if repaired:
         repaired[-1] = _end_before(repaired[-1], last)
-    return tuple(replace(cue, words=tuple(_keep_words(cue))) for cue in repaired)
+    return tuple(
+        Cue(cue.start_time, cue.end_time, cue.text, tuple(_keep_words(cue))) if cue.words else cue
+        for cue in repaired
+    )
 
 
 def _end_before(cue: Cue, limit: float) -> Cue:
     """Return the cue with an end that is known and not behind `limit`."""
     end = cue.start_time + _USUAL_SECONDS if math.isinf(cue.end_time) else cue.end_time
-    return replace(cue, end_time=round(min(end, limit), 3))
+    return Cue(cue.start_time, round(min(end, limit), 3), cue.text, cue.words)
 
 
 def _in_order(cues: Iterable[Cue], last: float) -> list[Cue]:
@@ -111,14 +127,15 @@ def _in_order(cues: Iterable[Cue], last: float) -> list[Cue]:
             continue
         characters += len(cue.text)
         if len(found) >= MOST_CUES or characters > MOST_CHARACTERS:
-            raise TooManyCues(f"more than {MOST_CUES:,} cues or {MOST_CHARACTERS:,} characters")
-        found.append(replace(cue, start_time=start, end_time=end))
+            raise TooManyCues(_TOO_MANY)
+        found.append(Cue(start, end, cue.text, cue.words))
     return sorted(found, key=lambda cue: (cue.start_time, cue.end_time))
 
 
 def _merge(one: Cue, other: Cue) -> Cue:
-    if other.text in one.text.split("\n"):
-        return replace(one, end_time=max(one.end_time, other.end_time))
+    is_full = len(one.text) >= _LONGEST_TEXT and not other.words
+    if is_full or other.text in one.text.split("\n"):
+        return Cue(one.start_time, max(one.end_time, other.end_time), one.text, one.words)
     text = f"{one.text}\n{other.text}"[:_LONGEST_TEXT]
     words = one.words if len(one.words) > _LONGEST_TEXT else one.words + other.words
     return Cue(one.start_time, max(one.end_time, other.end_time), text, words)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from vvwatch.core.cues import LONGEST_MARKUP, Markup, repair_cues, to_language, to_plain_text
+from vvwatch.core.cues import LONGEST_MARKUP, Markup, check_number, repair_cues, to_language, to_plain_text
 from vvwatch.core.objects import MEDIA_TYPES, base_name
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 
@@ -135,8 +135,9 @@ def _parse(text: str) -> tuple[str, Iterator[Cue]]:
 
 def _parse_timed(lines: Sequence[str], markup: Markup) -> Iterator[Cue]:
     """Yield the cues of SubRip or WebVTT: their text follows the line with their times."""
-    found = [(number, _TIMING.match(line)) for number, line in enumerate(lines) if ">" in line]
+    found = [(number, _TIMING.match(line)) for number, line in enumerate(lines) if "->" in line]
     timings = [(number, match) for number, match in found if match is not None]
+    check_number(len(timings))
     has_numbers = bool(timings) and timings[0][0] > 0 and bool(_NUMBER.fullmatch(lines[timings[0][0] - 1]))
     for (number, match), (following, _) in pairwise([*timings, (len(lines), None)]):
         if match is None:
@@ -172,6 +173,7 @@ def _read_words(said: str, start: float, end: float) -> Iterator[Word]:
 
 
 def _parse_ass(lines: Sequence[str]) -> Iterator[Cue]:
+    check_number(sum(line.startswith("Dialogue:") for line in lines))
     fields = _read_fields(_ASS_FIELDS)
     for line in lines:
         name, _, rest = line.partition(":")

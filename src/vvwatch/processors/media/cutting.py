@@ -38,8 +38,8 @@ class ExtractSettings:
     """What to extract from each segment.
 
     At most `frames` pictures, chosen by shot, as displayed and not larger than `width` (and twice that in height);
-    with `sound`, its sound as a WAV file of 16 kHz in one channel: the mix of all, or this `channel` of the first two. It
-    is of the usual track, or of the one with this number among the `other` ones.
+    with `sound`, its sound as a WAV file of 16 kHz in one channel: the mix of all, or this `channel` of the first two,
+    of the usual track, or of the one with this number among the `other` ones.
     """
 
     frames: int = 0
