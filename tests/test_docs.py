@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from click import Context
+from click import Command, Context, Group
 
 from tests import samples
 from tests.daemon_process import ADMIN_KEY
@@ -174,6 +174,18 @@ def test_the_signature_example_agrees_with_ours() -> None:
 def test_every_command_is_documented() -> None:
     missing = [name for name in cli.list_commands(Context(cli)) if f"vvwatch {name}" not in ALL]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}" for name in PAGES)])
+def test_every_command_that_is_named_exists(page: str) -> None:
+    for command in re.findall(r"`(vvwatch [a-z][^`\n]*)`", (ROOT / page).read_text()):
+        found: Command | None = cli
+        words = command.split()[1:]
+        while isinstance(found, Group) and words:
+            found = found.get_command(Context(found), words.pop(0))
+        assert found is not None, command
+        options = {name for each in found.params for name in each.opts}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, command
 
 
 def test_every_benchmark_is_documented_and_there() -> None:

@@ -71,7 +71,7 @@ def watched(name: str, more: str = "", export: bool = False) -> str:
 index = "{name}"
 connector = "{name}"
 debounce = "1s"
-scan_interval = "2s"
+scan_interval = "5s"
 settle = "0.3s"
 {wanted}
 {more}
