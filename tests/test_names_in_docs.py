@@ -15,7 +15,7 @@ PAGES = (
 )
 FILES = [path for top in ("src", "tests", "bench") for path in sorted((ROOT / top).rglob("*.py"))]
 PATHS = [path.relative_to(ROOT).as_posix() for path in FILES]
-OTHERS = re.compile(r"(?:Swift|Echo)\w+|VIDEO_?VECTOR_\w+")
+OTHERS = re.compile(r"(?:Swift|Echo)\w+|VIDEO_?VECTOR_\w+|OTEL_\w*|wh_n8n")
 """Made up for an example, or a variable of another program."""
 
 
