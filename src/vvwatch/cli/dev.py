@@ -121,6 +121,7 @@ def _run_daemon(trial: DevSession, output: PlainOutput, *, once: bool, demo: boo
             once=once,
             resumes=True,
             announce=output.announce,
+            show_link=None if once else output.show_link,
             observe=output.observe,
             reload=functools.partial(_stop_on_hangup, config),
         )

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class PlainOutput:
     def announce(self, text: str) -> None:
         """Announce that the daemon is ready."""
         self._say(text)
+
+    def show_link(self, url: str) -> None:
+        """Show the link that opens the dashboard."""
+        self._say(format_labelled("open", url))
 
     def observe(self, event: str, fields: Fields) -> None:
         """Apply and show an event of the daemon; thread-safe. A missing reader raises nothing."""
@@ -114,6 +118,10 @@ class JsonOutput(PlainOutput):
         """Write the event `dev.ready`."""
         self._print("dev.ready", message=text, address=text.rpartition(" ")[2])
 
+    def show_link(self, url: str) -> None:
+        """Write the event `dev.dashboard`."""
+        self._print("dev.dashboard", url=url)
+
     def end(self) -> None:
         """Write the event `dev.finished` with counts, troubles and exports."""
         story = self.story
@@ -137,6 +145,11 @@ class LiveOutput(PlainOutput):
 
     def announce(self, text: str) -> None:
         """Do nothing: the view shows the address."""
+
+    def show_link(self, url: str) -> None:
+        """Show the link in place of the address."""
+        with self._lock:
+            self.story = replace(self.story, address=url)
 
     def begin(self, warnings: Iterable[Problem]) -> None:
         """Write only the warnings of the configuration: the view shows the rest."""

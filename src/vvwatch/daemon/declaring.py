@@ -42,7 +42,7 @@ def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     moving.require_whole(tx)
     before = declared.read_declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
-    keys.seed_admin(tx, key, _admin_key_id(config))
+    keys.seed_admin(tx, key, admin_key_id(config))
     settings.check_key(tx, box, shared=config.replicated)
     if not config.replicated:
         catalog.clear_connector_nodes(tx)
@@ -93,7 +93,7 @@ def _record_changes(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
         yield audit.record(tx, Origin(CONFIG), action, identifier, details)
 
 
-def _admin_key_id(config: Config) -> str:
+def admin_key_id(config: Config) -> str:
     """Return the id of the admin key: its own for a key that a node created, a common one for a given key."""
     own = config.replicated and config.admin_key is None
     return f"{keys.ADMIN_KEY_ID}_{config.node.name}" if own else keys.ADMIN_KEY_ID

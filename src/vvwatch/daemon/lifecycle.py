@@ -19,10 +19,11 @@ from fastapi import FastAPI
 
 from vvwatch import __version__, collector
 from vvwatch.api.http.wire import to_iso
+from vvwatch.api.pages.login import create_login_link
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.chores import plan_chores, requeue_periodically
-from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.declaring import admin_key_id, apply_declarations
 from vvwatch.daemon.exporting import exporting
 from vvwatch.daemon.files import note_key_source, own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
@@ -76,14 +77,15 @@ class ServeOptions:
     """How this process serves.
 
     `once` ends when no work is left that can continue automatically; `resumes` ends pauses of processors at the
-    start; `observe` gets every event; `reload` reads the configuration again (without it SIGHUP changes nothing);
-    `watch` measures the event loop that it creates.
+    start; `show_link` gets a link that opens the dashboard once, without a key; `observe` gets every event; `reload`
+    reads the configuration again (without it SIGHUP changes nothing); `watch` measures the event loop that it creates.
     """
 
     environ: Mapping[str, str]
     once: bool = False
     resumes: bool = False
     announce: Callable[[str], None] = _print_line
+    show_link: Callable[[str], None] | None = None
     observe: Callable[[str, Mapping[str, Any]], None] | None = None
     log_stream: TextIO = sys.stderr
     reload: Callable[[], Config] | None = None
@@ -154,7 +156,7 @@ class Supervisor:
                 watching.start_soon(components.troubles.run)
                 tasks.start_soon(self._work, tasks.cancel_scope)
                 await tasks.start(web.run)
-                self._ready(where)
+                self._ready(where, app)
                 await report_nothing_watched(components, self._options.announce)
                 tasks.start_soon(self._keep_alive)
                 tasks.start_soon(requeue_periodically, components, calendar)
@@ -172,7 +174,7 @@ class Supervisor:
         components.telemetry.emit("daemon.stopped", reason=f"exit code {self._exit_code}")
         return self._exit_code
 
-    def _ready(self, where: str) -> None:
+    def _ready(self, where: str, app: FastAPI) -> None:
         components = self._components
         write_private(components.config.state_dir / "address", where)
         note_key_source(components.config, self._options.environ)
@@ -181,6 +183,8 @@ class Supervisor:
         self._notifier.ready(f"ready on {where}")
         components.telemetry.emit("daemon.ready", address=where, version=__version__)
         self._options.announce(f"vvwatch {__version__} ready on {where}")
+        if self._options.show_link is not None:
+            self._options.show_link(create_login_link(app, where, admin_key_id(components.config)))
 
     async def _work(self, scope: anyio.CancelScope) -> None:
         await self._components.work()

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import UploadFile
 
@@ -67,13 +67,20 @@ class Logins:
         return self._meter.take(address, now)
 
 
+def create_login_link(app: FastAPI, address: str, key_id: str) -> str:
+    """Return a link to the server at `address` that logs in once with this key, for ten minutes."""
+    logins: Logins = app.state.logins
+    code = logins.issue_code(key_id, app.state.context.clock.now())
+    return f"{address}/login?code={code}"
+
+
 @router.get("/login")
 async def show_login(request: Request, next: str = "/", code: str = "") -> Response:  # noqa: A002  # the name in URLs
     """Show the form, or log in with a code."""
-    if code:
-        return await _log_in_with_code(request, code, local_path(next))
     if await find_session(request) is not None:
         return RedirectResponse(local_path(next), 303)
+    if code:
+        return await _log_in_with_code(request, code, local_path(next))
     return _render_form(request, local_path(next))
 
 
