@@ -55,23 +55,27 @@ class Reader:
             for step in column.path[:-1]:
                 node = node.setdefault(step, {})
             node[column.path[-1]] = _FITS[column.kind]
+        self._nothing = [None] * len(columns)
 
     def read(self, value: Any) -> list[Any]:
         """Return the values in the order of the columns, None for each that is missing or of another type."""
+        if not value or value.__class__ is not dict:
+            return self._nothing
         found: list[Any] = []
-        _read_fields(value if isinstance(value, dict) else {}, self._tree, found)
+        _read_fields(value, self._tree, found)
         return found
 
 
 def _read_fields(value: dict[str, Any], tree: dict[str, Any], found: list[Any]) -> None:
+    get, add = value.get, found.append
     for name, below in tree.items():
-        field = value.get(name)
+        field = get(name)
         if below.__class__ is type:
-            found.append(field if field.__class__ is below else None)
+            add(field if field.__class__ is below else None)
         elif below.__class__ is dict:
             _read_fields(field if isinstance(field, dict) else {}, below, found)
         else:
-            found.append(None if field is None else below(field))
+            add(None if field is None else below(field))
 
 
 def schema_columns(schema: Any, first: str) -> list[Column]:
@@ -150,6 +154,8 @@ def _type_of(value: Any) -> str:
 
 
 def _fit_integer(value: Any) -> int | None:
+    if value.__class__ is int:
+        return value if -_LARGEST <= value < _LARGEST else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     fits = isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST

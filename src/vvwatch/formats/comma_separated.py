@@ -6,8 +6,8 @@ A spreadsheet runs a cell that begins like a formula. Such a text gets an apostr
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.columns import Column, Kind
@@ -15,6 +15,7 @@ from vvwatch.formats.items import ExportedItem, Format, Scope
 from vvwatch.formats.rows import Row, open_table
 
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_LINES_AT_ONCE: Final = 256
 _END: Final = "\r\n"
 _WORDS: Final = {True: "true", False: "false", None: None}
 
@@ -30,11 +31,9 @@ class _Line:
 
 def write_csv(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> None:
     """Write the rows. An empty cell is an empty text or none."""
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-    try:
-        text.writelines(_iter_lines(columns, rows))
-    finally:
-        text.detach()
+    lines = _iter_lines(columns, rows)
+    while batch := "".join(islice(lines, _LINES_AT_ONCE)):
+        file.write(batch.encode("utf-8", "backslashreplace"))
 
 
 def _iter_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:

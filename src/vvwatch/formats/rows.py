@@ -61,6 +61,8 @@ FAILURE_COLUMNS: Final = fixed_columns(
 )
 """The columns of a table of failed and skipped files."""
 
+_NO_COUNTS: Final = (None, None, None)
+_SILENT: Final[Mapping[str, Any]] = {}
 _RESULT_NAMES: Final = [column.name for column in _OF_RESULT]
 _VIDEO_NAMES: Final = [column.name for column in _OF_VIDEO]
 _read_result: Final = itemgetter(*_RESULT_NAMES)
@@ -111,10 +113,20 @@ def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) 
         shared[-1] = None if shared[-1] is None else canonical_text(shared[-1])
         for segment in item.document["segments"]:
             found, error = segment["metadata"], segment["field_extraction_error"]
-            said = segment.get("transcript") or {}
-            spoken = said.get("text"), said.get("language")
-            rest = ("failed" if error else "completed", None, None, None, *spoken, canonical_text(found))
-            yield shared, [*_read_segment(segment), *rest, *segments.read(found), *no_whole]
+            said = segment.get("transcript") or _SILENT
+            yield (
+                shared,
+                [
+                    *_read_segment(segment),
+                    "failed" if error else "completed",
+                    *_NO_COUNTS,
+                    said.get("text"),
+                    said.get("language"),
+                    canonical_text(found),
+                    *segments.read(found),
+                    *no_whole,
+                ],
+            )
         yield shared, [*_read_whole(result), *no_segment, *wholes.read(result["metadata"])]
 
 
