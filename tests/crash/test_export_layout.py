@@ -82,7 +82,7 @@ def test_kills_leave_every_file_whole_and_none_imported(tmp_path: Path, picture:
         producer = Producer(daemon.incoming, picture)
         for moment, name in slices.sample(POINTS, 5):
             producer.drop()
-            die_at(daemon, moment, name)
+            die_at(daemon, moment, name, seconds=120)
         producer.drop()
         with daemon:
             wait_until(lambda: accounting.is_done(daemon, producer.names), "all done", seconds=200)
