@@ -33,7 +33,16 @@ WITHOUT_A_FIXED_DEFAULT = {("state_dir",), ("node", "name"), ("processing", "con
 
 
 DOCUMENT = tomllib.loads(EVERYTHING)
-SECRETS = ("rushes-secret", "rushes-token", "footage-secret", "newsroom-secret", "gpt-key", "hosted-key")
+SECRETS = (
+    "rushes-secret",
+    "rushes-token",
+    "footage-secret",
+    "newsroom-secret",
+    "gpt-key",
+    "hosted-key",
+    "slack-url",
+    "smtp-password",
+)
 
 
 def options(table: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:

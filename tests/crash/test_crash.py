@@ -51,6 +51,10 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "absences.restore_versions",
     "absences.record_missing",
     "automations.postpone_scan",
+    "alerts.begin",  # of people: tests/e2e/test_alerts.py kills between these
+    "alerts.finish",
+    "alerts.forget_others",
+    "alerts.record",
     "audit.store_refusals",  # of refused requests: test_refusals counts what an outage holds up
     "automations.record_scan_failure",
     "automations.bring_scans_forward",

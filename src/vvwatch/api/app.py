@@ -29,6 +29,7 @@ from vvwatch.api.openapi import reference
 from vvwatch.api.openapi.description import app_options, complete_document
 from vvwatch.api.pages.site import ROUTERS, install_pages
 from vvwatch.api.routes import (
+    alerts,
     api_keys,
     attachments,
     attention,
@@ -110,6 +111,7 @@ RESOURCES: Final = (
     scans,
     explain,
     status,
+    alerts,
     attention_groups,
     attention,
     audit_trail,

@@ -35,6 +35,7 @@ _COMMANDS = {
     "runs": ("runs", "List prompt runs."),
     "results": ("runs", "Show what a run found in a file."),
     "exports": ("exports", "List exports and their files."),
+    "alerts": ("alerts", "List receivers of alerts; send one a test message."),
     "webhooks": ("webhooks", "List webhooks; send one a test event."),
     "deliveries": ("webhooks", "List deliveries and their attempts."),
     "connectors": ("connectors", "List, test and browse connectors."),

@@ -64,6 +64,16 @@ class SecretReader:
         }
         return {name: secret for name, secret in found.items() if secret is not None}
 
+    def alerts(self, settings: Settings) -> dict[str, Secret]:
+        """Return the URL or the password of each receiver of alerts that has one, by name."""
+        found = {
+            name: self._secret(
+                ("alerts", name), each, "password" if each.type == "email" else "url", check_secret
+            )
+            for name, each in settings.alerts.receivers.items()
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
     def connectors(self, settings: Settings) -> dict[str, Secret]:
         """Return the credentials of each connector that has usable ones, by name, as JSON text."""
         found = {

@@ -154,6 +154,7 @@ class _ConfigReader:
         reader = SecretReader(folder, self.environ, self.found.append)
         secrets: dict[str, Any] = {
             "webhook_secrets": reader.webhooks(settings),
+            "alert_secrets": reader.alerts(settings),
             "connector_secrets": reader.connectors(settings),
             "processor_secrets": reader.processors(settings),
             "admin_key": read_admin_key(self.environ, self.found.append),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from vvwatch.config.alerting import Alerts
 from vvwatch.config.connectors import AnyConnector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.outgoing import Attachments, Webhooks
@@ -320,6 +321,7 @@ class Settings(Table):
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()
     attachments: Attachments = Attachments()
+    alerts: Alerts = Alerts()
     connectors: dict[str, AnyConnector] = Field(default_factory=dict)
     indexes: dict[str, IndexTable] = Field(default_factory=dict)
     prompts: dict[str, PromptTable] = Field(default_factory=dict)
@@ -344,6 +346,7 @@ class Config(Settings):
     path: Path | None = None
     admin_key: Secret | None = None
     webhook_secrets: dict[str, Secret] = Field(default_factory=dict)
+    alert_secrets: dict[str, Secret] = Field(default_factory=dict)
     connector_secrets: dict[str, Secret] = Field(default_factory=dict)
     processor_secrets: dict[str, Secret] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from vvwatch.config.alert_rules import check_alerts
 from vvwatch.config.checked import Checked
 from vvwatch.config.connector_rules import check_connectors, check_watching, is_below
 from vvwatch.config.connectors import CloudConnector
@@ -63,12 +64,13 @@ def all_findings(checked: Checked) -> Iterator[Finding]:
         _check_one_each,
         check_watching,
         _check_webhooks,
+        check_alerts,
     )
     return chain.from_iterable(rule(checked) for rule in rules)
 
 
 def _check_names(checked: Checked) -> Iterator[Finding]:
-    for section in ("processors", "connectors", "indexes", "prompts", "automations", "webhooks"):
+    for section in ("processors", "connectors", "indexes", "prompts", "automations", "webhooks", "alerts"):
         for name in checked.names(section):
             if not (_PROMPT_NAME if section == "prompts" else _NAME).fullmatch(name):
                 letters = "A-Z a-z" if section == "prompts" else "a-z"

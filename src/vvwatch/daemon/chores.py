@@ -14,7 +14,9 @@ import anyio
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from fastapi import FastAPI
 
+from vvwatch.daemon.alerting import find_problems
 from vvwatch.daemon.measuring import Measurements
 from vvwatch.daemon.state import list_watched, measure_work
 from vvwatch.daemon.wiring import Components
@@ -29,6 +31,7 @@ from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruner, requeue_
 _REQUEUE_SECONDS = 60.0
 _FIRST_REQUEUE_SECONDS = GRACE_SECONDS + 1
 _MEASURE_SECONDS = 15.0
+_ALERT_SECONDS = 15.0
 _DELETE_SECONDS = 1.0
 _ORPHANS_SECONDS = 3600.0
 _PRUNE_SECONDS = 3600.0
@@ -105,8 +108,8 @@ async def requeue_periodically(components: Components, calendar: Calendar) -> No
         seconds = _REQUEUE_SECONDS
 
 
-def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Event) -> Calendar:
-    """Return the calendar of this process: measuring, pruning, deletions, search, and removal of orphaned files.
+def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Event, app: FastAPI) -> Calendar:
+    """Return the calendar: measuring, alerting, pruning, deletions, search, and removal of orphaned files.
 
     Orphans are files that no row names: leftovers of a crash, and of what other nodes deleted.
     """
@@ -135,10 +138,18 @@ def plan_chores(components: Components, notifier: Notifier, stopping: anyio.Even
     calendar.add("deletions", delete, _DELETE_SECONDS, 0)
     calendar.add("search", filler.run, _FILL_SECONDS, random.uniform(*_FIRST_FILL_SECONDS))  # noqa: S311  # no secret
     _plan_vectors(components, calendar, stopping)
+    _plan_alerts(components, calendar, app)
     calendar.add("orphaned uploads", components.uploads.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned exports", components.exports.remove_orphans, _ORPHANS_SECONDS, 0)
     calendar.add("orphaned pictures", components.pictures.remove_orphans, _ORPHANS_SECONDS, 0)
     return calendar
+
+
+def _plan_alerts(components: Components, calendar: Calendar, app: FastAPI) -> None:
+    async def alert() -> None:
+        await components.alerts.run(find_problems(app.state.context))
+
+    calendar.add("alerts", alert, _ALERT_SECONDS, _ALERT_SECONDS)
 
 
 def _plan_vectors(components: Components, calendar: Calendar, stopping: anyio.Event) -> None:

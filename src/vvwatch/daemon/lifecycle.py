@@ -147,7 +147,7 @@ class Supervisor:
         where = server_address(listener, tls)
         app = await anyio.to_thread.run_sync(build_app, components, self._state, where)
         web = WebServer(app, listener, tls, components.connections, components.config.api.trusted_proxies)
-        calendar = plan_chores(components, self._notifier, self._stopping)
+        calendar = plan_chores(components, self._notifier, self._stopping, app)
         async with anyio.create_task_group() as tasks, calendar.running():
             tasks.start_soon(self._signals, tasks.cancel_scope, app)
             async with anyio.create_task_group() as watching:

@@ -72,6 +72,7 @@ def build_app(components: Components, state: DaemonState, address: str) -> FastA
             queues=components.queues,
             calls_in_flight=components.limiters.in_flight,
             test_webhook=components.deliveries.test,
+            alerts=components.alerts,
             embedder=components.embedder,
             clips=build_clips(config, components.storages.spool, components.spool),
             budgets=budgets_of(config.processing.budget, config.processors),

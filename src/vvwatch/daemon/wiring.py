@@ -16,6 +16,7 @@ from vvwatch.core.absence import ANY_PLACE
 from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
+from vvwatch.daemon.alerting import build_alerts, build_receivers
 from vvwatch.daemon.limiting import Limiters, compute_fingerprints
 from vvwatch.daemon.parts import build_files, open_senders, processing_limits
 from vvwatch.daemon.serving import Connections
@@ -53,6 +54,7 @@ from vvwatch.workflow.pipeline.pictures import Pictures
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
 from vvwatch.workflow.pipeline.uploads import Uploads
+from vvwatch.workflow.upkeep.alerting import Alerts
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
 from vvwatch.workflow.watching.one_time import OneTimeImports
 from vvwatch.workflow.watching.subscriptions import Subscriptions
@@ -110,6 +112,7 @@ class Components:
     downloads: Downloads
     connections: Connections
     refused: RefusedRequests
+    alerts: Alerts
     queues: Callable[[Connector], EventQueue]
     spool: Path
     embedder: Embedder | None = None
@@ -124,6 +127,7 @@ class Components:
         self.live.config = config
         self.sender.guard.policy = config.webhooks.policy
         self.downloads.guard.policy = config.attachments.policy
+        self.alerts.receivers = build_receivers(config, self.sender)
 
     def clear_spool(self) -> None:
         """Empty the spool: a dead process left it useless."""
@@ -253,6 +257,7 @@ def build_components(
         downloads=downloads,
         connections=Connections(connection_limits(config), telemetry, clock),
         refused=RefusedRequests(database, clock, telemetry),
+        alerts=build_alerts(config, base, sender),
         queues=queues,
         embedder=Embedder(config.search.model_dir) if config.search.model_dir else None,
         spool=spool,

@@ -80,6 +80,16 @@ DAEMON_EVENTS: Final[dict[str, EventSpec]] = {
         "The state directory is open to other users, and belongs to another user (state_dir, problem)."
     ),
     "config.warned": warning("The configuration has warnings (problem)."),
+    "alert.sent": info(
+        "An alert was accepted (alert, receiver, attempt, error).", count("alerts_total", outcome="sent")
+    ),
+    "alert.retried": warning(
+        "An alert was not accepted and will be sent again (alert, receiver, attempt, error).",
+        count("alerts_total", outcome="retrying"),
+    ),
+    "alert.failed": error(
+        "An alert was given up (alert, receiver, attempt, error).", count("alerts_total", outcome="failed")
+    ),
     "otel.started": info("Spans or metrics are exported to an OpenTelemetry collector (signals)."),
     "otel.unavailable": warning(
         "The environment asks for OpenTelemetry, and its packages are missing (problem, hint)."

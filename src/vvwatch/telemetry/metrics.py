@@ -86,6 +86,7 @@ _COUNTERS: Final = {
     "exports_total": ("Exports that ended.", ("status",)),
     "webhooks_disabled_total": ("Webhooks that were disabled because they failed too often.", ()),
     "deliveries_total": ("Attempts to deliver an event.", ("outcome",)),
+    "alerts_total": ("Attempts to alert people.", ("outcome",)),
     "connections_refused_total": ("Connections that were refused because a limit was reached.", ("reason",)),
     "connections_closed_total": ("Connections that the server closed.", ("reason",)),
     "step_retries_total": ("Steps that will be tried again.", ("step",)),
@@ -103,6 +104,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "runs_total": ("completed", "completed_with_failures", "failed", "cancelled"),
     "exports_total": ("completed", "failed"),
     "deliveries_total": ("delivered", "retrying", "failed"),
+    "alerts_total": ("sent", "retrying", "failed"),
 }
 """Values of a counter's only label that are there, as 0, before the first event: `increase` needs them."""
 NAME_LABELS: Final = ("automation", "connector", "processor")

@@ -25,6 +25,7 @@ from vvwatch.store.models.delivery import Export, Webhook
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.clips import Clips
 from vvwatch.workflow.pipeline.uploads import Uploads
+from vvwatch.workflow.upkeep.alerting import Alerts
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
 
 
@@ -90,7 +91,7 @@ class ApiContext:
     caller closes; None if it has none. `test_webhook` sends a test event to the webhook of a row. `uploads` stores
     uploaded files, `refused` counts refused requests. `budgets`: what runs may cost. `calls_in_flight`: calls of each
     processor under way on this node. `clips` cuts segments for download, None where they cannot be.
-    `embedder` makes vectors of texts, None without a model.
+    `embedder` makes vectors of texts, None without a model. `alerts` alerts people, None where nobody is.
     """
 
     database: Database
@@ -113,6 +114,7 @@ class ApiContext:
     test_webhook: Callable[[Webhook], Awaitable[Reply]] = no_test
     clips: Clips | None = None
     embedder: Embedder | None = None
+    alerts: Alerts | None = None
 
     async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""

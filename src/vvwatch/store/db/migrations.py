@@ -258,12 +258,13 @@ def _to_6(conn: sa.Connection) -> None:
 
 
 def _to_7(conn: sa.Connection) -> None:
-    """Add what exports wrote to their addresses, and beside which media item, and sidecars that are read again."""
+    """Add what exports wrote to their addresses, and beside which media item, sidecars that are read again, alerts."""
     words = "TEXT NOT NULL DEFAULT ''"
     conn.exec_driver_sql("ALTER TABLE outputs ADD COLUMN written TEXT")
     for name in ("media_id", "series", "connector_id", "key"):
         conn.exec_driver_sql(f"ALTER TABLE outputs ADD COLUMN {name} {words}")
-    schema.fact_updates.create(conn)
+    for table in (schema.fact_updates, schema.alert_problems, schema.alert_messages):
+        table.create(conn)
     _index(conn, schema.outputs)
 
 

@@ -50,3 +50,18 @@ class Deletion:
     status: str
     created_at: float
     completed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMessage:
+    """A message to a receiver of alerts: `pending`, `sent` or `failed`."""
+
+    id: str
+    receiver: str
+    body: dict[str, Any]
+    status: str
+    attempts: int
+    next_at: float | None
+    error: str | None
+    created_at: float
+    completed_at: float | None

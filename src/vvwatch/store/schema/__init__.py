@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from vvwatch.store.schema.alerting import alert_messages, alert_problems
 from vvwatch.store.schema.catalogue import api_keys, audit, connectors, deletions, facts, indexes, prompts
 from vvwatch.store.schema.columns import metadata
 from vvwatch.store.schema.engine import jobs, nodes
@@ -70,6 +71,8 @@ def create_search(conn: sa.Connection) -> None:
 
 __all__ = [
     "absences",
+    "alert_messages",
+    "alert_problems",
     "api_keys",
     "audit",
     "claims",

@@ -1,0 +1,89 @@
+"""Sends mail by SMTP, in a thread. Errors name the step that failed, never the password."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+
+from anyio import to_thread
+
+from vvwatch.ports import Reply
+from vvwatch.senders.http import describe_cause
+
+ACCEPTED = 250
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """A server that takes mail: `security` is starttls, tls or none. Without a user name nobody logs in."""
+
+    host: str
+    port: int
+    security: str
+    username: str = ""
+    password: str = ""
+    ca_file: Path | None = None
+    timeout_seconds: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"MailServer({self.host}:{self.port})"
+
+
+async def send_mail(
+    server: MailServer, sender: str, recipients: Sequence[str], message_id: str, text: tuple[str, str]
+) -> Reply:
+    """Send one mail with the subject and text of `text`. Nothing is raised: the reply has the error of a failure.
+
+    `message_id` stays the same when a mail is sent again.
+    """
+    started = time.monotonic()
+    mail = EmailMessage()
+    mail["From"], mail["To"] = sender, ", ".join(recipients)
+    mail["Subject"], body = text
+    mail["Date"], mail["Message-ID"] = formatdate(), f"<{message_id}@vvwatch>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(body)
+    error = await to_thread.run_sync(_send, server, mail)
+    return Reply(ACCEPTED if error is None else None, "", error, time.monotonic() - started)
+
+
+def _send(server: MailServer, mail: EmailMessage) -> str | None:
+    """Return why the mail was not accepted; None if it was."""
+    try:
+        with _connect(server) as connection:
+            if server.username:
+                connection.login(server.username, server.password)
+            refused = connection.send_message(mail)
+    except smtplib.SMTPAuthenticationError as error:
+        return f"the mail server refused the user name or the password ({error.smtp_code})"
+    except smtplib.SMTPNotSupportedError:
+        return "the mail server does not offer STARTTLS or a login: check security and port"
+    except smtplib.SMTPRecipientsRefused:
+        return "the mail server refused all recipients"
+    except smtplib.SMTPResponseException as error:
+        return f"the mail server answered {error.smtp_code}"
+    except (smtplib.SMTPException, OSError) as error:
+        return describe_cause(error) or f"{type(error).__name__}: the mail server cannot be used"
+    return f"the mail server refused {len(refused)} of the recipients" if refused else None
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    trust = ssl.create_default_context()
+    if server.ca_file is not None:
+        trust.load_verify_locations(server.ca_file)
+    if server.security == "tls":
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=server.timeout_seconds, context=trust)
+    connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout_seconds)
+    if server.security == "starttls":
+        try:
+            connection.starttls(context=trust)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
