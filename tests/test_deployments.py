@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tomllib
@@ -21,6 +22,7 @@ from vvwatch.api.routes.probes import router
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import Config, ConfigInvalid, load
 from vvwatch.config.loading import _OTHER_VARIABLES, ENVIRONMENT
+from vvwatch.core.content_types import ANY_BYTES, content_type
 from vvwatch.daemon.lifecycle import _CLOSING_SECONDS
 from vvwatch.store.admin.secret_keys import find_keys
 
@@ -351,3 +353,12 @@ def test_no_other_file_deploys_anything() -> None:
         "compose.yaml",
         "kubernetes.yaml",
     }
+
+
+@pytest.mark.parametrize("name", ["replicas.toml", "kubernetes.yaml"])
+def test_shipped_patterns_name_supported_types_alone(name: str) -> None:
+    """Day two: a pattern named a type that nothing could read."""
+    patterns = re.findall(r'(?m)^\s*#?\s*pattern = "\*\.\{?([a-z0-9,]+)\}?"', (CONFIG / name).read_text())
+    named = {ending for pattern in patterns for ending in pattern.split(",")}
+    assert {ending for ending in named if content_type(f"a.{ending}") == ANY_BYTES} == set()
+    assert named

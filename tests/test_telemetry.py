@@ -107,6 +107,15 @@ def test_the_exposition_is_prometheus_text_with_the_process_in_it() -> None:
     assert "process_resident_memory_bytes" in text
 
 
+@pytest.mark.parametrize("format_", ["console", "journal", "json"])
+def test_moments_in_fields_are_iso_8601(format_: str) -> None:
+    """Day two: epoch floats stood beside ISO moments, in one answer and in the log."""
+    telemetry, stream = logged(format_)
+    telemetry.emit("window.opened", automation="a", due_at=1_790_000_000.5)
+    assert "2026-09-21T14:13:20.500Z" in stream.getvalue()
+    assert "1790000000" not in stream.getvalue()
+
+
 def test_a_fault_is_spelt_out_with_its_hint() -> None:
     told = heard("scan.failed", error=StorageUnavailable("the folder is gone", "mount it"))
 

@@ -49,7 +49,7 @@ def test_a_failed_file_is_one_alert_over_a_kill_and_one_recovery(make: Make) -> 
             assert daemon.call("POST", f"/attention/{found['attention_id']}/dismiss")[0] == 200
             wait_until(lambda: "vvwatch: 1 recovered" in titles(channel), "the recovery", 90)
             [listed] = daemon.get("/alerts")
-            assert (listed["name"], listed["last_status"]) == ("channel", "sent")
+            assert (listed["receiver_id"], listed["last_status"]) == ("channel", "sent")
             daemon.stop()
         text = channel.received[0].body.decode()
         assert "cut.mp4" in text

@@ -46,3 +46,23 @@ def test_a_failure_stays_in_sight_and_an_emptied_inbox_may_be_believed(make: Mak
         code, _ = daemon.call("POST", "/indexes/idx_main/automations/import/scan?accept_missing=true", None)
         assert code == 202
         wait_until(lambda: not status(daemon)["automations"][0]["remarks"], "it is believed", 60)
+
+
+@pytest.mark.timeout(120)
+def test_a_lost_secret_key_is_not_replaced_in_silence(make: Make) -> None:
+    """Webhooks that the API made could not be signed any more, and nothing said so."""
+    daemon = make()
+    daemon.environ.pop("VVWATCH_SECRET_KEY", None)
+    with daemon:
+        daemon.stop()
+    (daemon.state / "secret.key").unlink()
+    process = daemon.spawn().process
+    assert process is not None
+    assert process.wait(60) != 0
+    assert process.stdout is not None
+    process.stdout.close()
+    daemon.process = None
+    said = daemon.log.read_text()
+    assert "secret key" in said
+    assert "db reset-secrets" in said
+    assert not (daemon.state / "secret.key").exists()

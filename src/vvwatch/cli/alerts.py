@@ -58,7 +58,7 @@ def test(client: Client, name: str, *, as_json: bool) -> None:
 
 def _to_row(receiver: dict[str, Any]) -> tuple[str, ...]:
     return (
-        receiver["name"],
+        receiver["receiver_id"],
         format_ago(receiver["last_at"]),
         cell_text(receiver["last_status"]),
         str(receiver["last_attempts"]),

@@ -26,7 +26,7 @@ def check_alerts(checked: Checked) -> Iterator[Finding]:
 def _check_url(checked: Checked, loc: Loc, receiver: AlertReceiver) -> Iterator[Finding]:
     yield from _find_strays(loc, receiver, MAIL_KEYS)
     if len(receiver.list_given(URL_KEYS)) != 1 and checked.sound((*loc, "url_file")):
-        hint = "whoever knows the URL can write there: keep it in a file"
+        hint = "keep it in a file: everybody who knows the URL can write there"
         yield Finding(loc, "needs one URL", "one of url_file, url_env", hint)
 
 

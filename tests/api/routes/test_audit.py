@@ -53,7 +53,7 @@ CHANGES_NOTHING = {
     "POST /prompt-runs/estimate",
     "POST /auth/processing-activity",
     "POST /rate-limit/refresh",
-    "POST /alerts/{name}/test",
+    "POST /alerts/{receiver_id}/test",
     # these give addresses: `link.created` in the log
     "POST /videos/signed-url",
     "POST /workflow/media-grants",

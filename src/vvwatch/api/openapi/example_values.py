@@ -29,6 +29,7 @@ def example_id(prefix: str) -> str:
 
 
 IDS: Final[Mapping[str, str]] = {
+    "alert_id": "alr",
     "attention_id": "job",
     "audit_id": "aud",
     "automation_id": "auto",
@@ -43,6 +44,7 @@ IDS: Final[Mapping[str, str]] = {
     "media_id": "vid",
     "processor": "technical",
     "prompt_id": "prompt",
+    "receiver_id": "oncall",
     "reconcile_id": "rec",
     "request_id": "req",
     "retry_id": "retry",

@@ -18,7 +18,7 @@ router = resource_router("status")
 class AlertReceiver(Resource):
     """A receiver of alerts, and the newest message to it: `pending`, `sent` or `failed`; null if there was none."""
 
-    name: str
+    receiver_id: str
     last_alert_id: str | None
     last_title: str | None
     last_status: str | None
@@ -30,6 +30,7 @@ class AlertReceiver(Resource):
 class TestedReceiver(Resource):
     """The result of a test message: the status that the receiver answered with, if it did, and the error."""
 
+    receiver_id: str
     success: bool
     status_code: int | None
     error: str | None
@@ -43,22 +44,24 @@ async def list_receivers(context: Context) -> list[AlertReceiver]:
     return [_to_receiver(name, newest.get(name)) for name in names]
 
 
-@router.post("/alerts/{name}/test", **extension("Send a test alert", Scope.WRITE))
-async def test_receiver(context: Context, name: str) -> TestedReceiver:
+@router.post("/alerts/{receiver_id}/test", **extension("Send a test alert", Scope.WRITE))
+async def test_receiver(context: Context, receiver_id: str) -> TestedReceiver:
     """Send a test message now and return the result. It is not stored, and not sent again."""
-    if context.alerts is None or name not in context.alerts.receivers:
-        raise NotFound("receiver", name)
-    reply = await context.alerts.test(name)
+    if context.alerts is None or receiver_id not in context.alerts.receivers:
+        raise NotFound("receiver", receiver_id)
+    reply = await context.alerts.test(receiver_id)
     error = describe_refusal(reply)
-    return TestedReceiver(success=error is None, status_code=reply.status_code, error=error)
+    return TestedReceiver(
+        receiver_id=receiver_id, success=error is None, status_code=reply.status_code, error=error
+    )
 
 
 def _to_receiver(name: str, last: AlertMessage | None) -> AlertReceiver:
     if last is None:
         nothing = dict.fromkeys(("last_alert_id", "last_title", "last_status", "last_error", "last_at"))
-        return AlertReceiver(name=name, last_attempts=0, **nothing)
+        return AlertReceiver(receiver_id=name, last_attempts=0, **nothing)
     return AlertReceiver(
-        name=name,
+        receiver_id=name,
         last_alert_id=last.id,
         last_title=Message.of(last.body).title,
         last_status=last.status,

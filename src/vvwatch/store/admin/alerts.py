@@ -115,7 +115,7 @@ def has_due(tx: Tx) -> bool:
 
 
 def finish(tx: Tx, message: AlertMessage, error: str | None, retry_after: float | None) -> str:
-    """Record the result of the attempt; return the new status: `sent`, `pending` (tried again) or `failed`."""
+    """Record the result of the attempt; return what became of it: `sent`, `retried` later, or `failed`."""
     status = "sent" if error is None else "failed" if retry_after is None else "pending"
     values: dict[str, Any] = {
         "status": status,
@@ -125,7 +125,7 @@ def finish(tx: Tx, message: AlertMessage, error: str | None, retry_after: float 
     }
     same = alert_messages.c.id == message.id, alert_messages.c.attempts == message.attempts
     tx.execute(sa.update(alert_messages).where(*same).values(values))
-    return status
+    return "retried" if status == "pending" else status
 
 
 def list_newest(tx: Tx, receivers: Iterable[str]) -> dict[str, AlertMessage]:

@@ -78,9 +78,9 @@ class Alerts:
         reply = await receiver.send(Message.of(stored.body), stored.id)
         error = describe_refusal(reply)
         wait = None if error is None else delivery_delay(stored.attempts, self._sample(), None, DELAYS)
-        status = await write_until_committed(self._database, self._clock, alerts.finish, stored, error, wait)
+        outcome = await write_until_committed(self._database, self._clock, alerts.finish, stored, error, wait)
         self._telemetry.emit(
-            _EVENTS[status],
+            f"alert.{outcome}",
             alert=stored.id,
             receiver=stored.receiver,
             attempt=stored.attempts,
@@ -90,9 +90,6 @@ class Alerts:
     async def test(self, name: str) -> Reply:
         """Send a test message to the receiver now; it is not stored. Raises KeyError for an unknown one."""
         return await self.receivers[name].send(Message(), f"alr_test_{int(self._clock.now())}")
-
-
-_EVENTS: Final = {"sent": "alert.sent", "pending": "alert.retried", "failed": "alert.failed"}
 
 
 def describe_refusal(reply: Reply) -> str | None:
