@@ -65,4 +65,3 @@ def test_a_lost_secret_key_is_not_replaced_in_silence(make: Make) -> None:
     said = daemon.log.read_text()
     assert "secret key" in said
     assert "db reset-secrets" in said
-    assert not (daemon.state / "secret.key").exists()
