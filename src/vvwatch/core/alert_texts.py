@@ -1,4 +1,4 @@
-"""Messages for Slack, Microsoft Teams, programs and mail.
+"""Messages for Slack, Teams, programs and mail.
 
 Names of objects and answers of servers are strangers' text: they mention nobody and format nothing.
 """
