@@ -47,8 +47,8 @@ CLOUD_WORDS = re.compile(
     r"|microsoft\w*)(?![a-z0-9])"
 )
 CLOUD_ROOMS = ("providers/s3/", "providers/gcs/", "providers/azure/", "providers/registry.py")
-WIRE_NAMES = re.compile(r"\b((thumbnail|gif)_)?gcs_uri\b")
-"""Fields of the hosted API, which are called so whatever store an object is in."""
+WIRE_NAMES = re.compile(r"\b((thumbnail|gif)_)?gcs_uri\b|\bvnd\.microsoft\.card\.adaptive\b")
+"""Fields of the hosted API, which are called so whatever store an object is in, and the media type of a chat's card."""
 
 
 def run(*command: str) -> str:

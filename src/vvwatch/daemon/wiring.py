@@ -216,7 +216,7 @@ def build_components(
     """Return all parts, wired, nothing started. Raises VvwatchError if the state directory is unusable."""
     _make_state_dir(config.state_dir, telemetry)
     clock, database, engine = _open_store(config, clock, telemetry)
-    names, database.tell = config.processor_names, partial(report_database, telemetry)
+    database.processors, database.tell = config.processor_names, partial(report_database, telemetry)
     live, spool, box = Live(config), config.state_dir / "spool", find_keys(config.state_dir, environ).box()
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
     base, (sender, downloads) = (database, clock, telemetry), open_senders(config)
@@ -224,11 +224,10 @@ def build_components(
     pauses, limiters, budgets = _build_limiters(config, box, base)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
     processors, speech = open_processors(config, resources), build_transcriber(config, database, resources)
-    database.processors, sample, attempts = names, random.random, config.processing.attempts
-    bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
-    reading = Reading(clock, storages.for_work, technical, processors, attempts, sample, *bounds, names=names)
-    watcher, queues = _build_watcher(config, base, reading, sample), partial(open_queue, storages)
+    bounds = config.processing.attempts, random.random, config.imports.bound, config.imports.patience
+    reading = Reading(clock, storages.for_work, technical, processors, *bounds, names=database.processors)
+    watcher, queues = _build_watcher(config, base, reading, random.random), partial(open_queue, storages)
     return Components(
         live=live,
         clock=clock,
@@ -243,15 +242,15 @@ def build_components(
         limiters=limiters,
         watcher=watcher,
         windows=WindowCloser(database, telemetry),
-        one_time=OneTimeImports(database, clock, telemetry, reading),
+        one_time=OneTimeImports(*base, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
         runs=Runs(database, telemetry, reading, budgets, pauses, speech, pictures),
         pictures=pictures,
         facts=FactUpdates(database, telemetry, reading),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
-        deliveries=Deliveries(database, clock, telemetry, sender, box, _delivery_policy(config), sample),
-        subscriptions=_build_subscriptions(config, watcher, queues, base, sample),
+        deliveries=Deliveries(*base, sender, box, _delivery_policy(config), random.random),
+        subscriptions=_build_subscriptions(config, watcher, queues, base, random.random),
         storages=storages,
         uploads=uploads,
         downloads=downloads,
