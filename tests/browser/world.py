@@ -44,6 +44,7 @@ class World:
         """The paths of all pages."""
         return [
             *("/", "/attention", "/windows"),
+            *("/automations", "/automations/new", "/connectors", "/connectors/new", "/connectors/conn_in"),
             *("/jobs", "/jobs?show=attention", f"/jobs/{self.job_id}", f"/jobs/{self.job_id}?status=failed"),
             *("/runs", f"/runs/{self.run_id}", f"/runs/{self.run_id}?only=failed"),
             *("/media", "/media?q=tide", f"/media/{self.media_id}", f"/media/{self.hostile_ids[0]}"),

@@ -254,7 +254,7 @@ def _to_6(conn: sa.Connection) -> None:
     for table in (schema.transcripts, schema.pictures, schema.search_vectors):
         table.create(conn)
     schema.create_search(conn)  # filled in the background
-    _index(conn, schema.media, schema.windows)
+    _index(conn, schema.media)
 
 
 def _to_7(conn: sa.Connection) -> None:
@@ -265,7 +265,7 @@ def _to_7(conn: sa.Connection) -> None:
         conn.exec_driver_sql(f"ALTER TABLE outputs ADD COLUMN {name} {words}")
     for table in (schema.fact_updates, schema.alert_problems, schema.alert_messages):
         table.create(conn)
-    _index(conn, schema.outputs)
+    _index(conn, schema.outputs, schema.windows)
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {
