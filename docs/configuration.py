@@ -34,7 +34,7 @@ _KEY: Final = re.compile(r"#?([a-z_]+) = .+")
 _HEADER: Final = re.compile(r"#?\[([^\[\]]+)\]")
 _PROSE: Final = re.compile(r"# ?(.*)")
 _DEFAULT: Final = re.compile(r" ?Default: ((?:[^.]|\.(?! |$))+)\.(?= |$)")
-_NAMED: Final = ("connectors", "indexes", "prompts", "automations", "processors", "webhooks")
+_NAMED: Final = ("connectors", "indexes", "prompts", "automations", "processors", "webhooks", "alerts")
 _BASES: Final[tuple[type[Table], ...]] = (Connector, CloudConnector, ProcessorTable, PaidProcessor)
 """Tables whose options several types share, with a section of their own each."""
 _SHARED: Final[dict[type[Table], tuple[str, str]]] = {
@@ -194,7 +194,7 @@ def _type_words(name: str, hint: Any, info: Any) -> str:
         return known
     plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(plain) is Literal:
-        return ", ".join(f"`{each}`" for each in get_args(plain))
+        return ", ".join(f"`{each}`" for each in get_args(plain) if each)
     if get_origin(plain) is tuple:
         return f"list: {_type_words(name, get_args(plain)[0], None)}"
     if get_origin(plain) is dict:

@@ -43,12 +43,23 @@ def complete(recipe: str) -> str:
     return REST + (recipe if "[connectors.incoming]" in recipe else LOCAL + recipe)
 
 
+def content_for(text: str) -> str:
+    """What the secret file of a recipe holds."""
+    if 'type = "gcs"' in text:
+        return service_account()
+    return (
+        "https://hooks.slack.com/services/T/B/x\n"
+        if "[alerts." in text
+        else "a-secret-of-a-test-0123456789\n"
+    )
+
+
 def checked(folder: Path, text: str) -> str:
     """What `vvwatch check` prints about a file, whose folders and secrets exist; it must call the file good."""
     for name in ("incoming", "results"):
         (folder / "media" / name).mkdir(parents=True)
     secret = folder / "secret"
-    secret.write_text(service_account() if 'type = "gcs"' in text else "a-secret-of-a-test-0123456789\n")
+    secret.write_text(content_for(text))
     secret.chmod(0o600)
     text = re.sub(r'"/etc/vvwatch/[\w.-]+"', f'"{secret}"', text).replace("/srv/media", str(folder / "media"))
     path = folder / "vvwatch.toml"
@@ -67,7 +78,7 @@ def test_each_recipe_is_good(tmp_path: Path, recipe: str) -> None:
 
 def test_there_is_a_recipe_for_each_place() -> None:
     kinds = re.findall(r'(?m)^type = "(\w+)"', "\n".join(RECIPES))
-    assert set(kinds) == {"s3", "gcs", "azure", "local"}
+    assert set(kinds) == {"s3", "gcs", "azure", "local", "slack"}
     assert len([text for text in RECIPES if ".events]" in text]) == len(KINDS)
 
 
