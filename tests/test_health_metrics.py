@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from prometheus_client import CollectorRegistry
 
-from vvwatch.telemetry import Telemetry
+from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.telemetry.metrics import NAME_LABELS, make_metrics
 
 
@@ -85,6 +87,17 @@ def test_measured_values_replace_those_measured_before() -> None:
     assert sample(telemetry, "spend_usd", processor="", period="day") == 3
     assert sample(telemetry, "spend_usd", processor="gpt", period="day") is None
     assert sample(telemetry, "automation_failing", automation="a") is None
+
+
+@pytest.mark.parametrize("format_", ["console", "journal", "json"])
+def test_measurements_can_be_logged(format_: str) -> None:
+    stream = io.StringIO()
+    telemetry = Telemetry("1", configure_logging(format_, "debug", stream, {}))
+    heard: list[object] = []
+    telemetry.subscribe(lambda _, fields: heard.append(fields["spend_usd"]))
+    telemetry.emit("daemon.measured", spend_usd={("", "day"): 2.5, ("gpt", "day"): 2.0})
+    assert heard == [{"day": 2.5, "gpt day": 2.0}]
+    assert "gpt day" in stream.getvalue()
 
 
 def test_the_total_spending_is_that_of_all_processors_not_their_sum() -> None:

@@ -174,12 +174,18 @@ _SPEAKING: Final = frozenset({"error", "reason"})
 _QUOTED: Final = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)""")
 
 
-def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
+def redact(fields: Mapping[Any, Any]) -> dict[str, Any]:
     """Return `fields` with secrets masked (by name, and inside texts) and control characters escaped.
 
-    `object_key` and `object_keys` name objects of a store and are shown.
+    `object_key` and `object_keys` name objects of a store and are shown. Names that are tuples, those of measurements
+    by several labels, become texts.
     """
-    return {name: MASK if _is_secret(name) else _clean(value) for name, value in fields.items()}
+    named = ((_to_name(name), value) for name, value in fields.items())
+    return {name: MASK if _is_secret(name) else _clean(value) for name, value in named}
+
+
+def _to_name(name: Any) -> str:
+    return name if isinstance(name, str) else " ".join(filter(None, map(str, name)))
 
 
 def drop_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
