@@ -36,10 +36,13 @@ from vvwatch.workflow.upkeep import findings
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"(?m)^\| `(.+?)` \| (.+?) \| (.+?) \|$", PAGE)
+ROWS = re.findall(r"(?m)^\| `(.+?)`(?: \(a warning\))? \| (.+?) \| (.+?) \|$", PAGE)
 SYMPTOMS: Final = [symptom for symptom, _, _ in ROWS]
 LATE: Final = set(
-    re.findall(r"(?m)^\| `(.+?)` \|", PAGE.split("## The daemon does not start")[1].split("\n## ")[0])
+    re.findall(
+        r"(?m)^\| `(.+?)`(?: \(a warning\))? \|",
+        PAGE.split("## The daemon does not start")[1].split("\n## ")[0],
+    )
 )
 """What only a daemon says that does not start."""
 PATIENCE = 150.0
