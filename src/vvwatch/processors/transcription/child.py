@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from vvwatch.processors import sandbox
@@ -33,7 +34,8 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     die_with_parent(request["parent"])
     limits = request["limits"]
-    os.nice(10)
+    with suppress(OSError):  # optional: a system call filter may forbid it
+        os.nice(10)
     sandbox.lower_limit(resource.RLIMIT_AS, limits["memory_bytes"])
     sandbox.lower_limit(resource.RLIMIT_FSIZE, 0)
     sandbox.lower_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
