@@ -93,7 +93,13 @@ def make_cue(number: int) -> Cue:
 
 
 def make_item(segments: Sequence[Any], cues: Any) -> ExportedItem:
-    probe = {"media_type": "video", "frame_rate_exact": "30000/1001", "start_timecode": "00:00:00;00"}
+    probe = {
+        "media_type": "video",
+        "frame_rate_exact": "30000/1001",
+        "start_timecode": "00:00:00;00",
+        "audio_codec": "aac",
+        "channels": 2,
+    }
     video = {
         "video_id": "vid_1",
         "title": "interview_01.mov",

@@ -297,7 +297,10 @@ def check_timelines(results: Results, key: str, item: Any) -> None:
 
 
 def otio_clips(timeline: Any) -> Iterator[Clip]:
-    [track] = [each for each in timeline.tracks if len(each)]
+    track, *sound = [each for each in timeline.tracks if len(each)]
+    for other in sound:
+        assert [each.source_range for each in other] == [each.source_range for each in track]
+        assert [each.range_in_parent() for each in other] == [each.range_in_parent() for each in track]
     record = (timeline.global_start_time or otio.opentime.RationalTime()).value
     for clip in track:
         place = clip.source_range

@@ -66,8 +66,8 @@ def expected(rate: Fraction, timecode: str) -> list[Clip]:
 
 
 def otio_clips(timeline: Any, *, marker_start: int = 0) -> list[Clip]:
-    """The clips of the only track; the marker of each begins with its source, less `marker_start`."""
-    (track,) = timeline.tracks
+    """The clips of the pictures; the marker of each begins with its source, less `marker_start`."""
+    (track,) = timeline.video_tracks()
     record = (timeline.global_start_time or otio.opentime.RationalTime()).value
     found = []
     for clip in track:
@@ -157,6 +157,43 @@ def test_fcp7_xml_is_read_frame_by_frame(rate: Fraction, timecode: str) -> None:
     assert {each.text for each in root.iter("displayformat")} == {drops}
     assert {each.text for each in root.iter("string")} == {timecode}
     assert root.findtext(".//pathurl") == "file://localhost/in/day%201/interview_01.mov"
+
+
+@pytest.mark.parametrize(("rate", "timecode"), RATES)
+def test_the_sound_of_fcp7_xml_is_where_its_pictures_are(rate: Fraction, timecode: str) -> None:
+    content = written("fcp7", film(rate, timecode)).decode()
+    timeline: Any = otio.adapters.read_from_string(content, "fcp_xml")
+    (pictures,), (sound,) = timeline.video_tracks(), timeline.audio_tracks()
+    assert len(sound) == len(SPANS)
+    for seen, heard in zip(pictures, sound, strict=True):
+        assert heard.source_range == seen.source_range
+        assert heard.range_in_parent() == seen.range_in_parent()
+        assert heard.media_reference.target_url == seen.media_reference.target_url
+        assert not heard.markers
+    assert timeline.global_start_time.value == expected(rate, timecode)[0][0]
+
+
+def test_each_clip_of_fcp7_xml_names_its_pictures_and_its_sound() -> None:
+    root = ET.fromstring(written("fcp7", film(Fraction(25), None)))
+    links = [[link.text for link in clip.findall("link/linkclipref")] for clip in root.iter("clipitem")]
+    pairs = [[f"clipitem-{number}", f"sound-{number}"] for number in range(1, len(SPANS) + 1)]
+    assert links == pairs * 2
+    names = [clip.attrib["id"] for clip in root.iter("clipitem")]
+    assert sorted(names) == sorted({name for pair in pairs for name in pair})
+    sound = root.findall("sequence/media/audio/track/clipitem")
+    assert {clip.findtext("sourcetrack/mediatype") for clip in sound} == {"audio"}
+    assert root.findtext("sequence/media/audio/format/samplecharacteristics/samplerate") == "48000"
+
+
+@pytest.mark.parametrize(("media_type", "kind"), [("video", "Video"), ("audio", "Audio"), ("image", "Video")])
+def test_fcp7_xml_of_one_kind_has_one_track_and_no_links(media_type: str, kind: str) -> None:
+    codec = "aac" if media_type == "audio" else None
+    item = exported([segment(0, 1, "a"), segment(1, 2, "b")], media_type=media_type, audio_codec=codec)
+    content = written("fcp7", item).decode()
+    (track,) = otio.adapters.read_from_string(content, "fcp_xml").tracks  # type: ignore[attr-defined]
+    assert (track.kind, len(track)) == (kind, 2)
+    assert "<link>" not in content
+    assert "sound-1" not in content
 
 
 def fcpxml_clips(content: str, frame: Fraction) -> Iterator[Clip]:

@@ -1,4 +1,7 @@
-"""Final Cut Pro 7's XML, which Premiere reads: markers and cuts in frames of the media, its timecode beside them."""
+"""Final Cut Pro 7's XML, which Premiere reads: markers and cuts in frames of the media, its timecode beside them.
+
+Pictures that have sound are linked with it, clip by clip, so that an editor places both.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,36 @@ from typing import BinaryIO, Final
 
 from vvwatch.formats.items import ExportedItem, Format, Scope
 from vvwatch.formats.texts import escape_xml
-from vvwatch.formats.timelines import Cut, Timeline, open_timeline
+from vvwatch.formats.timelines import Cut, Place, Timeline, open_timeline
+
+_SAME_FILE: Final = '<file id="file-1"/>'
 
 
 def _write_fcp7(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     timeline = open_timeline(items)
     kind = "audio" if timeline.media_type == "audio" else "video"
-    name, rate, whole = escape_xml(timeline.name), _format_rate(timeline), _format_file(timeline)
+    has_sound_beside = kind == "video" and bool(timeline.probe.get("audio_codec"))
+    head = _format_clip_head(timeline)
+    source = f'<file id="file-1">{_format_file(timeline)}</file>'
     file.write(_format_head(timeline, kind).encode())
-    file.writelines(
-        _format_clip(cut, name, rate, timeline.source_length, whole if cut.number == 1 else "").encode()
-        for cut in timeline.cuts()
+    for cut in timeline.cuts():
+        file.write(_format_clip(cut, head, source, is_linked=has_sound_beside).encode())
+        source = _SAME_FILE
+    file.write(f"</track></{kind}>".encode())
+    if has_sound_beside:
+        file.write(_format_sound_head(timeline).encode())
+        places = enumerate(timeline.places(), 1)
+        file.writelines(_format_sound(number, place, head).encode() for number, place in places)
+        file.write(b"</track></audio>")
+    file.write(b"</media>\n</sequence>\n</xmeml>\n")
+
+
+def _format_links(number: int) -> str:
+    """Return what makes one clip of pictures and their sound: editors move and cut both together."""
+    return (
+        f"<link><linkclipref>clipitem-{number}</linkclipref></link>"
+        f"<link><linkclipref>sound-{number}</linkclipref></link>"
     )
-    file.write(f"</track></{kind}></media>\n</sequence>\n</xmeml>\n".encode())
 
 
 def _format_head(timeline: Timeline, kind: str) -> str:
@@ -35,14 +55,37 @@ def _format_head(timeline: Timeline, kind: str) -> str:
     )
 
 
-def _format_clip(cut: Cut, name: str, rate: str, source_length: int, file: str) -> str:
-    """Return a clip; `file` describes the media, which later clips only name."""
-    source = f'<file id="file-1">{file}</file>' if file else '<file id="file-1"/>'
+def _format_clip_head(timeline: Timeline) -> str:
+    """Return what all clips say alike."""
+    name, length = escape_xml(timeline.name), timeline.source_length
+    return f"<name>{name}</name><duration>{length}</duration>{_format_rate(timeline)}"
+
+
+def _format_clip(cut: Cut, head: str, source: str, *, is_linked: bool) -> str:
+    """Return a clip; the `source` of the first describes the media, which later clips only name."""
+    links = _format_links(cut.number) if is_linked else ""
     return (
-        f'<clipitem id="clipitem-{cut.number}"><name>{name}</name><duration>{source_length}</duration>{rate}'
+        f'<clipitem id="clipitem-{cut.number}">{head}'
         f"<start>{cut.record}</start><end>{cut.record + cut.length}</end>"
-        f"<in>{cut.start}</in><out>{cut.start + cut.length}</out>{source}"
+        f"<in>{cut.start}</in><out>{cut.start + cut.length}</out>{source}{links}"
         f"<marker><name>{escape_xml(cut.title)}</name><comment/><in>{cut.start}</in><out>-1</out></marker></clipitem>\n"
+    )
+
+
+def _format_sound_head(timeline: Timeline) -> str:
+    rate = timeline.probe.get("sample_rate")
+    shape = f"<samplecharacteristics><samplerate>{rate}</samplerate></samplecharacteristics>" if rate else ""
+    return f"\n<audio>{f'<format>{shape}</format>' if shape else ''}<track>\n"
+
+
+def _format_sound(number: int, place: Place, head: str) -> str:
+    """Return the sound of a clip; the marker is on its pictures."""
+    start, length, record = place
+    return (
+        f'<clipitem id="sound-{number}">{head}<start>{record}</start><end>{record + length}</end>'
+        f"<in>{start}</in><out>{start + length}</out>{_SAME_FILE}"
+        "<sourcetrack><mediatype>audio</mediatype><trackindex>1</trackindex></sourcetrack>"
+        f"{_format_links(number)}</clipitem>\n"
     )
 
 

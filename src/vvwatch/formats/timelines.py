@@ -21,6 +21,10 @@ STILL_SECONDS: Final = 5
 """How long a picture is shown."""
 
 
+Place = tuple[int, int, int]
+"""The first frame of the source, the length, and the first frame of the timeline."""
+
+
 class Cut(NamedTuple):
     """One clip: frames from the first of the source, `record` from the first of the timeline."""
 
@@ -54,9 +58,14 @@ class Timeline:
 
     def cuts(self) -> Iterator[Cut]:
         """Yield the clips in the order of the segments; each call begins again."""
+        for number, (segment, place) in enumerate(zip(self.segments, self.places(), strict=True), 1):
+            yield Cut(number, *place, title_of(segment, number))
+
+    def places(self) -> Iterator[Place]:
+        """Yield where each clip is, without the text that a cut has."""
         record = 0
-        for number, (segment, (start, length)) in enumerate(zip(self.segments, self.spans(), strict=True), 1):
-            yield Cut(number, start, length, record, title_of(segment, number))
+        for start, length in self.spans():
+            yield start, length, record
             record += length
 
     def spans(self) -> Iterator[tuple[int, int]]:
