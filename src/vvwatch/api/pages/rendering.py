@@ -13,7 +13,14 @@ from jinja2.runtime import Context
 
 from vvwatch.api.pages.assets import asset_url
 from vvwatch.api.pages.foreign import make_visible
-from vvwatch.api.pages.wording import Moment, describe_bytes, describe_moment, describe_seconds, mark_state
+from vvwatch.api.pages.wording import (
+    Moment,
+    describe_bytes,
+    describe_moment,
+    describe_seconds,
+    draw_icon,
+    mark_state,
+)
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -45,7 +52,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"moment": _moment, "size": describe_bytes, "length_of_time": describe_seconds}
-    made.globals |= {"asset": asset_url, "mark": mark_state}
+    made.globals |= {"asset": asset_url, "mark": mark_state, "icon": draw_icon}
     made.filters["count"] = "{:,}".format
     made.filters["visible"] = make_visible
     return made

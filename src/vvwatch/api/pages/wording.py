@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from markupsafe import Markup
+
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _SIZES: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -21,9 +23,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A state as an icon, a word and a kind (`good`, `bad`, `warn`, `busy`, `idle`): never as a colour alone."""
+    """A state as a word and a kind, which has a shape (`draw_icon`): never as a colour alone."""
 
-    icon: str
     word: str
     kind: str
 
@@ -60,7 +61,15 @@ def describe_bytes(size: float | None) -> str:
     return f"{size:.0f} {_SIZES[power]}" if power == 0 or size >= 99.95 else f"{size:.1f} {_SIZES[power]}"
 
 
-_ICONS: Final = {"good": "✓", "bad": "✕", "warn": "▲", "busy": "●", "idle": "‖", "none": "○"}
+_SHAPES: Final = {
+    "good": "M1 5.5 4 8.5 9 2",
+    "bad": "M1.5 1.5l7 7m0-7l-7 7",
+    "warn": "M5 1.5 9 8.5H1z",
+    "busy": "M5 2.5a2.5 2.5 0 1 0 .01 0z",
+    "idle": "M3 1v8m4-8v8",
+    "none": "M5 1.5a3.5 3.5 0 1 0 .01 0z",
+}
+_FILLED: Final = frozenset(("warn", "busy"))
 _STATES: Final = {
     "good": "active completed complete delivered found full healthy imported manual max_wait processed quiet ready"
     " resumed success succeeded watched",
@@ -75,4 +84,12 @@ _KINDS: Final = {state: kind for kind, states in _STATES.items() for state in st
 def mark_state(state: str) -> Mark:
     """Return the mark of a state of the API; unknown states get a neutral one."""
     kind = _KINDS.get(state, "none")
-    return Mark(_ICONS[kind], state.replace("_", " "), kind)
+    return Mark(state.replace("_", " "), kind)
+
+
+def draw_icon(kind: str) -> Markup:
+    """Return the shape of a kind, `good`, `bad`, `warn`, `busy`, `idle` or `none`: not every font has such a letter."""
+    filled = " filled" if kind in _FILLED else ""
+    return Markup(
+        '<svg class="icon{}" viewBox="0 0 10 10" width="10" height="10" aria-hidden="true"><path d="{}"/></svg>'
+    ).format(filled, _SHAPES[kind])
