@@ -22,6 +22,7 @@ from vvwatch.api.http.wire import to_iso
 from vvwatch.api.pages.login import create_login_link
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
+from vvwatch.daemon.adopted import wait_for_adopted
 from vvwatch.daemon.chores import plan_chores, requeue_periodically
 from vvwatch.daemon.declaring import admin_key_id, apply_declarations
 from vvwatch.daemon.exporting import exporting
@@ -161,6 +162,7 @@ class Supervisor:
                 tasks.start_soon(self._keep_alive)
                 tasks.start_soon(requeue_periodically, components, calendar)
                 tasks.start_soon(components.refused.run)
+                tasks.start_soon(wait_for_adopted)
                 if components.config.replicated:
                     tasks.start_soon(self._be_seen, where)
                 if self._options.once:
