@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vvwatch.config import Config, load
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.daemon.limiting import compute_fingerprints
 from vvwatch.store.db.encryption import SecretBox
 
@@ -49,6 +50,16 @@ def test_a_change_of_anything_that_may_have_caused_a_pause_changes_the_fingerpri
     tmp_path: Path, changed: dict[str, object]
 ) -> None:
     assert fingerprint(tmp_path, **changed) != fingerprint(tmp_path)  # type: ignore[arg-type]
+
+
+def test_the_endpoint_that_transcribes_has_a_fingerprint_of_its_key(tmp_path: Path) -> None:
+    text = GPT.replace("[processors.gpt]", "[transcription.endpoint]").replace('type = "openai"\n', "")
+    found = [
+        compute_fingerprints(configured(tmp_path, text, key), BOX) for key in ("sk-one", "sk-one", "sk-two")
+    ]
+    assert list(found[0]) == [SPEECH_ENDPOINT]
+    assert found[0] == found[1] != found[2]
+    assert SPEECH_ENDPOINT not in compute_fingerprints(configured(tmp_path), BOX)
 
 
 def test_a_fingerprint_tells_nothing_of_the_key(tmp_path: Path) -> None:

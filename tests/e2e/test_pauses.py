@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from tests import samples
+from tests.chat_endpoint import Answer, Asked, ChatEndpoint, refused
 from tests.daemon_process import Daemon, wait_until
 from tests.e2e.conftest import Make
 
@@ -96,3 +98,41 @@ def test_a_restart_with_another_configuration_ends_a_pause_and_one_with_the_same
         wait_until(lambda: is_completed(again), "all that waited is done", 90)
         assert processor(again)["today"]["calls"] >= 6
         assert again.stop() == 0
+
+
+SPEECH = """
+[transcription.endpoint]
+base_url = "{url}"
+model = "whisper-1"
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_refused_key_pauses_transcription_until_a_person_resumes_it(make: Make, tmp_path: Path) -> None:
+    keys = {"is_right": False}
+
+    def answer(_: Asked) -> Answer:
+        return Answer({"text": "one", "language": "en"}) if keys["is_right"] else refused(401, "bad key")
+
+    endpoint = ChatEndpoint(answer)
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(endpoint.running()),
+        make(debounce="2s", settle="0.5s", extra=SPEECH.format(url=endpoint.url)) as daemon,
+    ):
+        samples.audio(daemon.incoming / "clip.m4a", 2)
+        wait_until(lambda: daemon.get("/status")["attention"], "it needs somebody", 90)
+        [told] = daemon.get("/status")["attention"]
+        assert (told["kind"], told["attention_id"]) == ("processor", "transcription.endpoint")
+        assert "vvwatch processors resume transcription.endpoint" in told["fix"]
+        assert len(endpoint.asked) == 1
+        found = [each for each in daemon.get("/doctor")["findings"] if each["about"] == "processor"]
+        assert {(each["id"], each["subject"], each["state"]) for each in found} == {
+            ("transcription.endpoint", "answers", "problem"),
+            ("transcription.endpoint", "paused", "problem"),
+        }
+        keys["is_right"] = True
+        status, resumed = daemon.call("POST", "/processors/transcription.endpoint/resume")
+        assert (status, resumed["state"]) == (200, "active")
+        wait_until(lambda: is_completed(daemon), "what waited is done", 60)
+        assert daemon.get("/status")["attention"] == []

@@ -190,7 +190,8 @@ def test_fcp7_xml_of_one_kind_has_one_track_and_no_links(media_type: str, kind: 
     codec = "aac" if media_type == "audio" else None
     item = exported([segment(0, 1, "a"), segment(1, 2, "b")], media_type=media_type, audio_codec=codec)
     content = written("fcp7", item).decode()
-    (track,) = otio.adapters.read_from_string(content, "fcp_xml").tracks  # type: ignore[attr-defined]
+    timeline: Any = otio.adapters.read_from_string(content, "fcp_xml")
+    (track,) = timeline.tracks
     assert (track.kind, len(track)) == (kind, 2)
     assert "<link>" not in content
     assert "sound-1" not in content

@@ -84,7 +84,7 @@ def opened(tmp_path: Path, clip: Path) -> Opened:
 
 
 def is_probe(asked: Asked) -> bool:
-    return asked.key == "probe"
+    return asked.key.endswith("-probe")
 
 
 async def test_the_endpoint_gets_sound_and_its_answer_is_believed_as_far_as_it_can_be(opened: Opened) -> None:
@@ -170,9 +170,62 @@ async def test_an_endpoint_that_is_away_is_waited_for(
     opened: Opened, answer: Answer, error: type[Exception]
 ) -> None:
     async with opened(lambda _: answer) as (desk, _):
-        with pytest.raises(error):
+        with pytest.raises(error) as raised:
             await desk.find()
     assert [status for _, status, _ in desk.journal.ended] == [CallStatus.FAILED]
+    assert desk.limiter.paused == ([raised.value] if error is ProcessorPaused else [])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_pauses_the_endpoint_and_says_what_to_correct(
+    opened: Opened, status: int
+) -> None:
+    async with opened(lambda _: refused(status, "bad key")) as (desk, endpoint):
+        with pytest.raises(ProcessorPaused):
+            await desk.find()
+    [paused] = desk.limiter.paused
+    assert isinstance(paused, ProcessorPaused)
+    assert paused.hint == "correct api_key_file or api_key_env of [transcription.endpoint]"
+    assert len(endpoint.asked) == 1
+
+
+async def test_what_is_sent_to_tell_a_bad_sound_from_a_bad_endpoint_has_the_key_of_its_call(
+    opened: Opened,
+) -> None:
+    async with opened(lambda asked: Answer({"text": ""}) if is_probe(asked) else refused(500, "no")) as (
+        desk,
+        endpoint,
+    ):
+        await desk.find()
+    assert {asked.key.removesuffix("-probe") for asked in endpoint.asked} == {desk.journal.ended[0][0]}
+
+
+async def test_an_examination_sends_half_a_second_of_silence(opened: Opened) -> None:
+    async with opened(lambda _: Answer({"text": ""})) as (desk, endpoint):
+        assert await desk.source.examine() == ()
+    [asked] = endpoint.asked
+    assert asked.path == "/v1/audio/transcriptions"
+    assert bytes(16_000) in asked.body
+    assert bytes(16_500) not in asked.body
+    assert desk.journal.calls == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (refused(401, "bad key"), "correct api_key_file or api_key_env of [transcription.endpoint]"),
+        (refused(500, "down"), "check that the endpoint is up, and that base_url is its address: "),
+        (refused(404, "model_not_found"), "correct the model of [transcription.endpoint]"),
+        (Answer(b"[]"), "check that the endpoint is up, and that base_url is its address: "),
+    ],
+)
+async def test_an_examination_finds_what_keeps_the_endpoint_from_working(
+    opened: Opened, answer: Answer, hint: str
+) -> None:
+    async with opened(lambda _: answer) as (desk, endpoint):
+        [error] = await desk.source.examine()
+    assert error.hint in (hint, hint + endpoint.url)
+    assert desk.limiter.paused == []
 
 
 async def test_a_busy_endpoint_is_asked_again(opened: Opened) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from vvwatch.config.connectors import CloudConnector
 from vvwatch.config.databases import has_password
 from vvwatch.config.models import Settings
-from vvwatch.config.transcription import ENDPOINT_NAME
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.options.findings import Finding, Loc
 from vvwatch.options.secrets import (
     Secret,
@@ -92,7 +92,7 @@ class SecretReader:
         endpoint = settings.transcription.endpoint
         if endpoint is not None:
             place = ("transcription", "endpoint")
-            found[ENDPOINT_NAME] = self._secret(place, endpoint, "api_key", check_secret)
+            found[SPEECH_ENDPOINT] = self._secret(place, endpoint, "api_key", check_secret)
         return {name: secret for name, secret in found.items() if secret is not None}
 
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:

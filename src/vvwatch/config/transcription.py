@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,9 +11,6 @@ from vvwatch.config.processors import ModelName, PerMinute, Seconds, Usd
 from vvwatch.core.processors import Rates
 from vvwatch.options.fields import AbsolutePath, Endpoint, Proxy, VariableName
 from vvwatch.options.tables import Table
-
-ENDPOINT_NAME: Final = "transcription.endpoint"
-"""The name of the endpoint's key and limiter among those of processors, which have no dot in their names."""
 
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 

@@ -16,6 +16,9 @@ TECHNICAL: Final = "technical"
 TECHNICAL_PROMPT_ID: Final = "prompt_technical"
 """The prompt of the built-in processor; it asks for measurements, which no model can make."""
 
+SPEECH_ENDPOINT: Final = "transcription.endpoint"
+"""The name of the endpoint that transcribes, among those of processors, which have no dot in their names."""
+
 NOBODY: Final = ""
 """The processor name of a run whose model no processor serves: its items fail with that reason."""
 

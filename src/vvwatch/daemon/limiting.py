@@ -10,7 +10,8 @@ from typing import Final
 
 from vvwatch.config import Config
 from vvwatch.core.events import canonical_json
-from vvwatch.core.processors import Rates
+from vvwatch.core.processors import SPEECH_ENDPOINT, Rates
+from vvwatch.options.tables import Table
 from vvwatch.ports import Clock
 from vvwatch.processors.limiting import SharedLimiter
 from vvwatch.store.db.database import Database
@@ -58,10 +59,15 @@ class Limiters:
 
 
 def compute_fingerprints(config: Config, box: SecretBox) -> dict[str, str]:
-    """Return a fingerprint of each processor's configuration, key and budgets; it reveals none of them."""
+    """Return a fingerprint of each processor's configuration, key and budgets; it reveals none of them.
+
+    The endpoint that transcribes has one, too.
+    """
     key = box.secret(_PURPOSE)
     found = {}
-    for name, table in config.processors.items():
+    speech = config.transcription.endpoint
+    tables: dict[str, Table] = {**config.processors, **({SPEECH_ENDPOINT: speech} if speech else {})}
+    for name, table in tables.items():
         secret = config.processor_secrets.get(name)
         document = {
             "table": table.model_dump(mode="json"),

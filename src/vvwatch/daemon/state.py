@@ -21,6 +21,7 @@ from vvwatch.core.shortages import CODES
 from vvwatch.daemon.parts import build_clips
 from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreUnavailable
+from vvwatch.ports.processing import Examinable
 from vvwatch.store.admin import nodes, shortages, workload
 from vvwatch.store.watching import automations
 
@@ -74,10 +75,19 @@ def build_app(components: Components, state: DaemonState, address: str) -> FastA
             test_webhook=components.deliveries.test,
             alerts=components.alerts,
             embedder=components.embedder,
+            dependencies=_list_dependencies(components),
             clips=build_clips(config, components.storages.spool, components.spool),
             budgets=budgets_of(config.processing.budget, config.processors),
         )
     )
+
+
+def _list_dependencies(components: Components) -> dict[str, Examinable]:
+    """Return what can check itself beside the processors."""
+    found = dict(components.runs.dependencies)
+    if components.embedder is not None:
+        found["search"] = components.embedder
+    return found
 
 
 def _api_settings(components: Components) -> ApiSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vvwatch.config import Config
-from vvwatch.config.transcription import ENDPOINT_NAME
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.openai.endpoint import Address, Endpoint
 from vvwatch.processors.registry import Resources
@@ -20,9 +20,9 @@ def build_transcriber(config: Config, database: Database, resources: Resources) 
     sources: list[Source] = [EmbeddedCaptions(cutter), SidecarCaptions(database)]
     table = config.transcription.endpoint
     if table is not None:
-        key = config.processor_secrets.get(ENDPOINT_NAME)
+        key = config.processor_secrets.get(SPEECH_ENDPOINT)
         address = Address(table.base_url, key, table.timeout_seconds, table.proxy, table.ca_file)
-        limiter, clock = resources.limiter(ENDPOINT_NAME, table.rates), resources.clock
+        limiter, clock = resources.limiter(SPEECH_ENDPOINT, table.rates), resources.clock
         sources.append(SpeechEndpoint(table, cutter, Endpoint(address, clock), limiter, clock))
     if config.transcription.speech is not None:
         sources.append(SpeechModel(config.transcription.speech, cutter, limits, work_dir))

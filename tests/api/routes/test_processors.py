@@ -13,6 +13,7 @@ from tests.processing import FakeProcessor
 from tests.store.footage import items, shot, started
 from vvwatch.api.http.context import ApiContext
 from vvwatch.core.budgets import Budget, Budgets, day_scope, month_scope
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.errors import ProcessorError
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import processor_states, runs, spending
@@ -197,3 +198,34 @@ async def test_the_doctor_asks_processors_and_names_what_mends_them(
             "put another into gpt.key, then: vvwatch processors resume sick" + OR_RESTART,
         ),
     ]
+
+
+async def test_the_transcription_endpoint_is_examined_and_resumed_like_a_processor(
+    context: ApiContext, database: Database
+) -> None:
+    await database.write(processor_states.pause, SPEECH_ENDPOINT, REFUSED)
+    endpoint = Sick(SPEECH_ENDPOINT, ProcessorError("the key is refused", "correct api_key_file"))
+    model = Sick("search", ProcessorError("there is no model.onnx", "see docs/search.md"))
+    able = replace(context, dependencies={SPEECH_ENDPOINT: endpoint, "search": model})
+    async with client_of(able) as client:
+        api = await Api.prepared(client, able)
+        findings = (await api.get("/doctor"))["findings"]
+        [told] = await attention(api, "processor")
+        listed = await api.get("/processors")
+        resumed = await api.post(f"/processors/{SPEECH_ENDPOINT}/resume")
+        assert await attention(api, "processor") == []
+    wrong = [
+        (each["id"], each["subject"], each["detail"])
+        for each in findings
+        if each["about"] == "processor" and each["state"] == "problem"
+    ]
+    assert wrong == [
+        (SPEECH_ENDPOINT, "answers", "the key is refused"),
+        ("search", "answers", "there is no model.onnx"),
+        (SPEECH_ENDPOINT, "paused", REFUSED.message),
+    ]
+    assert told["attention_id"] == SPEECH_ENDPOINT
+    assert f"vvwatch processors resume {SPEECH_ENDPOINT}" in told["fix"]
+    assert [each["processor_id"] for each in listed] == ["technical", "other", SPEECH_ENDPOINT]
+    assert (listed[-1]["state"], listed[-1]["reason"]) == ("paused", REFUSED.message)
+    assert (resumed["type"], resumed["state"]) == ("transcription", "active")

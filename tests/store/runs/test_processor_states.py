@@ -9,6 +9,7 @@ from tests.clock import FakeClock
 from tests.store.footage import items, shot, started
 from tests.store.pipeline import jobs_of
 from vvwatch.core.identities import WHOLE, segment_id
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import processor_states, runs, segment_retries
@@ -110,6 +111,16 @@ async def test_what_waits_for_a_processor_is_due_when_it_is_resumed(
     assert (due.ref, due.run_at) == (waiting.ref, clock.now())
     assert due.revision > waiting.revision
     assert await database.write(processor_states.retry_waiting, "technical") == 0
+
+
+async def test_what_waits_is_due_when_transcription_is_resumed_whatever_processor_it_has(
+    database: Database, clock: FakeClock
+) -> None:
+    waiting = await waiting_item(database, clock)
+    assert await database.write(processor_states.retry_waiting, SPEECH_ENDPOINT) == 1
+    [due] = jobs_of(database).take(Kind.RUN_ITEM)
+    assert (due.ref, due.run_at) == (waiting.ref, clock.now())
+    assert await database.write(processor_states.retry_waiting, SPEECH_ENDPOINT) == 0
 
 
 async def test_a_retry_that_waits_is_due_as_well(database: Database, clock: FakeClock) -> None:

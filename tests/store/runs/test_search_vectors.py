@@ -175,6 +175,14 @@ async def test_a_model_that_cannot_be_used_is_reported(database: Database, clock
     telemetry = Telemetry("test")
     reported: list[dict[str, Any]] = []
     telemetry.emit = lambda event, **values: reported.append({"event": event, **values})  # type: ignore[method-assign]
-    assert await VectorFiller(database, clock, telemetry, Broken()).run() == 0
+    filler = VectorFiller(database, clock, telemetry, Broken())
+    assert await filler.run() == 0
     [failed] = reported
     assert (failed["event"], failed["task"]) == ("task.failed", "vectors")
+    minutes = []
+    for minute in range(5, 48 * 60 + 1, 5):
+        clock.advance(300)
+        reported.clear()
+        await filler.run()
+        minutes += [minute] * len(reported)
+    assert minutes == [60, 5 * 60, 21 * 60, 45 * 60], "at growing intervals, once a day at last"

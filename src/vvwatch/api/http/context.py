@@ -15,7 +15,7 @@ from vvwatch.core.locations import Address
 from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy
 from vvwatch.core.rate_limits import Limits
 from vvwatch.ports import Clock, EventQueue, Reply, Storage
-from vvwatch.ports.processing import Processor
+from vvwatch.ports.processing import Examinable, Processor
 from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.providers.registry import addresses_of
 from vvwatch.store.db.database import Database
@@ -92,6 +92,7 @@ class ApiContext:
     uploaded files, `refused` counts refused requests. `budgets`: what runs may cost. `calls_in_flight`: calls of each
     processor under way on this node. `clips` cuts segments for download, None where they cannot be.
     `embedder` makes vectors of texts, None without a model. `alerts` alerts people, None where nobody is.
+    `dependencies` are parts beside processors that can check themselves, by their names in the configuration.
     """
 
     database: Database
@@ -115,6 +116,7 @@ class ApiContext:
     clips: Clips | None = None
     embedder: Embedder | None = None
     alerts: Alerts | None = None
+    dependencies: Mapping[str, Examinable] = field(default_factory=dict)
 
     async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""

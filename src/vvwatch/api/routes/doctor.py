@@ -98,7 +98,8 @@ def _id_of(connector: Connector | str | None) -> str:
 
 def _create_examiner(context: ApiContext) -> Examiner:
     state_dir = context.settings.state_dir
-    able = {name: each for name, each in context.processors.items() if isinstance(each, Examinable)}
+    parts = {**context.processors, **context.dependencies}
+    able = {name: each for name, each in parts.items() if isinstance(each, Examinable)}
     return Examiner(
         context.database, context.clock, context.storages, context.queues, state_dir, processors=able
     )

@@ -14,7 +14,7 @@ from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core import budgets
 from vvwatch.core.budgets import BudgetState
 from vvwatch.core.keys import Scope
-from vvwatch.core.processors import ProcessorInfo
+from vvwatch.core.processors import SPEECH_ENDPOINT, ProcessorInfo
 from vvwatch.errors import NotFound
 from vvwatch.store.runs import processor_states as queries
 from vvwatch.store.runs.processor_states import Figures
@@ -71,8 +71,11 @@ class Processor(Resource):
 
 @router.get("/processors", **extension("List the processors", Scope.READ))
 async def list_processors(context: Context) -> list[Processor]:
-    """List all processors in the order of the configuration, with their state and usage."""
-    return await _list_processors(context, context.database.processors.infos.values())
+    """List all processors in the order of the configuration, with their state and usage.
+
+    The endpoint that transcribes is the last of them, where there is one.
+    """
+    return await _list_processors(context, _find_infos(context).values())
 
 
 @router.post("/processors/{processor_id}/resume", **extension("Resume a paused processor", Scope.WRITE))
@@ -82,13 +85,22 @@ async def resume_processor(
     processor_id: Annotated[str, Path(description="its name in the configuration")],
 ) -> Processor:
     """Resume a paused processor. Waiting work is due at once; a processor that is not paused stays unchanged."""
-    info = context.database.processors.infos.get(processor_id)
+    infos = _find_infos(context)
+    info = infos.get(processor_id)
     if info is None:
-        known = ", ".join(context.database.processors.infos)
+        known = ", ".join(infos)
         raise NotFound("processor", processor_id, f"available: {known}")
     await Pauses(context.database, context.telemetry, {}).resume(processor_id, audited.write)
     [shown] = await _list_processors(context, [info])
     return shown
+
+
+def _find_infos(context: ApiContext) -> dict[str, ProcessorInfo]:
+    """Return the processors, and the endpoint that transcribes for all of them."""
+    found = dict(context.database.processors.infos)
+    if SPEECH_ENDPOINT in context.dependencies:
+        found[SPEECH_ENDPOINT] = ProcessorInfo(SPEECH_ENDPOINT, "transcription")
+    return found
 
 
 async def _list_processors(context: ApiContext, infos: Iterable[ProcessorInfo]) -> list[Processor]:

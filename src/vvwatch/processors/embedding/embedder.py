@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from vvwatch.errors import InvalidInput, ProcessorPaused
+from vvwatch.errors import InvalidInput, ProcessorError, ProcessorPaused
 from vvwatch.extras import require_extra
 
 EXTRA: Final = "search"
@@ -56,6 +56,14 @@ class Embedder:
     async def name(self) -> str:
         """Return the name of the model and of the form of its vectors. Raises ProcessorPaused."""
         return (await anyio.to_thread.run_sync(self._load, limiter=self._limiter)).name
+
+    async def examine(self) -> tuple[ProcessorError, ...]:
+        """Return why the model cannot be used; nothing if it can."""
+        try:
+            await self.name()
+        except ProcessorPaused as error:
+            return (error,)
+        return ()
 
     @staticmethod
     def compare(vector: bytes, others: bytes) -> list[float]:

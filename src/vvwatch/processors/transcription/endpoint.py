@@ -25,7 +25,7 @@ from vvwatch.core.retries import backoff_seconds
 from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource, Word
 from vvwatch.errors import ProcessorError, ProcessorPaused, ProcessorUnavailable, VvwatchError
 from vvwatch.ports import Clock, Storage
-from vvwatch.ports.processing import Call, CallIntent, Item, Limiter
+from vvwatch.ports.processing import Call, CallIntent, Examinable, Item, Limiter
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.openai.endpoint import Endpoint
 from vvwatch.processors.openai.replies import parse_body
@@ -39,8 +39,15 @@ _LONGEST_WAIT_SECONDS: Final = 60.0
 _LIKELY_SILENT: Final = 0.6
 _UNSURE: Final = -1.0
 _MOST_WORDS: Final = 200_000
-_MEND: Final = "correct the endpoint under [transcription], and restart vvwatch"
-_FAULTS: Final = (Kind.KEY, Kind.MONEY, Kind.ADDRESS, Kind.MODEL)
+_MENDS: Final[Mapping[Kind, str]] = {
+    Kind.KEY: "correct api_key_file or api_key_env of [transcription.endpoint]",
+    Kind.MONEY: "top up the account or raise its limit, then resume the processor",
+    Kind.ADDRESS: "set base_url of [transcription.endpoint] to the address that the endpoint really has",
+    Kind.MODEL: "correct the model of [transcription.endpoint]",
+}
+"""What nothing but a person corrects."""
+
+_EXAMINATION_KEY: Final = "vvwatch-doctor"
 _UP: Final = "check that it is up, and its own log; it is asked again automatically"
 _CODES: Final = {
     "chinese": "zh", "dutch": "nl", "english": "en", "french": "fr", "german": "de", "hindi": "hi", "italian": "it",
@@ -49,6 +56,7 @@ _CODES: Final = {
 }  # fmt: skip
 """Some servers name the language instead of its code."""
 
+_SILENCE: Final = Piece(0.0, bytes(RATE // 2 * SAMPLE_BYTES))
 _Said = Mapping[str, Any]
 
 
@@ -95,6 +103,15 @@ class SpeechEndpoint:
         origin += describe_track(track)
         return Transcript(self.name, to_plain_text(origin), language if repaired else None, repaired)
 
+    async def examine(self) -> tuple[ProcessorError, ...]:
+        """Return the problems found, each with a remedy. Sends half a second of silence, also while it is paused."""
+        try:
+            _read_said(await self._exchange(_SILENCE, _EXAMINATION_KEY, None), _SILENCE.seconds)
+        except Trouble as trouble:
+            up = f"check that the endpoint is up, and that base_url is its address: {self.table.base_url}"
+            return (ProcessorError(trouble.message, _MENDS.get(trouble.kind, up)),)
+        return ()
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.endpoint.aclose()
@@ -127,6 +144,11 @@ class SpeechEndpoint:
             return said
 
     async def _send(self, piece: Piece, key: str, language: str | None) -> _Said:
+        async with self.limiter.slot():
+            content = await self._exchange(piece, key, language)
+        return await anyio.to_thread.run_sync(_read_said, content, piece.seconds)
+
+    async def _exchange(self, piece: Piece, key: str, language: str | None) -> bytes:
         fields: dict[str, Any] = {
             "model": self.table.model,
             "response_format": "verbose_json",
@@ -135,9 +157,7 @@ class SpeechEndpoint:
             **({"language": language} if language else {}),
         }
         sound = await anyio.to_thread.run_sync(_to_wave, piece.samples)
-        async with self.limiter.slot():
-            content = await self.endpoint.transcribe(fields, sound, key)
-        return await anyio.to_thread.run_sync(_read_said, content, piece.seconds)
+        return await self.endpoint.transcribe(fields, sound, key)
 
     async def _wait_out(
         self, item: Item, call: Call, trouble: Trouble, troubles: Sequence[Kind], lost: Usage
@@ -154,23 +174,28 @@ class SpeechEndpoint:
         if troubles.count(trouble.kind) < tries and seconds <= _LONGEST_WAIT_SECONDS:
             await self.clock.sleep(seconds)
             return
-        error = await self._judge(trouble)
+        error = await self._judge(trouble, call)
         await item.journal.end_call(call, CallStatus.FAILED, lost, error=trouble.message)
+        if isinstance(error, ProcessorPaused):
+            await self.limiter.pause(error)
         raise error
 
-    async def _judge(self, trouble: Trouble) -> ProcessorError | _Refused:
+    async def _judge(self, trouble: Trouble, call: Call) -> ProcessorError | _Refused:
         """Return why it is given up: the endpoint, or, if it takes another sound, this one."""
-        if trouble.kind in _FAULTS:
-            return ProcessorPaused(trouble.message, _MEND)
+        if trouble.kind in _MENDS:
+            return ProcessorPaused(trouble.message, _MENDS[trouble.kind])
         away = ProcessorUnavailable(trouble.message, _UP, trouble.retry_after_seconds)
         if trouble.kind is Kind.BUSY:
             return away
         if trouble.kind is Kind.AWAY:
             try:  # some answer 500 to what they can never read
-                await self._send(Piece(0.0, bytes(RATE // 2 * SAMPLE_BYTES)), "probe", None)
+                await self._send(_SILENCE, f"{call.key}-probe", None)
             except (Trouble, VvwatchError):
                 return away
         return _Refused(f"the endpoint refuses this sound: {trouble.message}")
+
+
+_is_examinable: type[Examinable] = SpeechEndpoint
 
 
 def _to_wave(samples: bytes) -> bytes:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.budgets import day_scope
 from vvwatch.core.events import to_iso
+from vvwatch.core.processors import SPEECH_ENDPOINT
 from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import BudgetReached, ProcessorPaused, ProcessorUnavailable
 from vvwatch.ports import Kind
@@ -113,17 +114,21 @@ def resume_reconfigured(tx: Tx, fingerprints: Mapping[str, str]) -> list[str]:
 
 
 def retry_waiting(tx: Tx, name: str) -> int:
-    """Make items and retries that wait for this processor due; return how many. 0: nothing is left."""
+    """Make items and retries that wait for this processor due; return how many. 0: nothing is left.
+
+    The endpoint that transcribes works for all processors: everything that waits is due.
+    """
+    theirs = sa.true() if name == SPEECH_ENDPOINT else prompt_runs.c.processor == name
     items = (
         sa.select(run_items)
         .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
-        .where(prompt_runs.c.processor == name, *_is_waiting(run_items, tx.now))
+        .where(theirs, *_is_waiting(run_items, tx.now))
     )
     retries = (
         sa.select(segment_retries)
         .join(run_items, run_items.c.id == segment_retries.c.run_item_id)
         .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
-        .where(prompt_runs.c.processor == name, *_is_waiting(segment_retries, tx.now))
+        .where(theirs, *_is_waiting(segment_retries, tx.now))
     )
     waiting = [(Kind.RUN_ITEM, row) for row in tx.all(items.limit(_MOST_NUDGED))]
     waiting += [(Kind.SEGMENT_RETRY, row) for row in tx.all(retries.limit(_MOST_NUDGED))]

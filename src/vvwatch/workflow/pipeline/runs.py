@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from functools import partial
@@ -14,7 +14,7 @@ from vvwatch.core.media import ProcessingResult, RunSettings
 from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.errors import BudgetReached, Interrupted, MachineShortage, RunStopped, Superseded, VvwatchError
 from vvwatch.ports import Job, Storage
-from vvwatch.ports.processing import Item, Prompt, draft_nothing
+from vvwatch.ports.processing import Examinable, Item, Prompt, draft_nothing
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.runs import RunItem, SegmentRetry
 from vvwatch.store.runs import course, runs, segment_retries, transcript_retries
@@ -96,6 +96,11 @@ class Runs:
         if not isinstance(error, RunStopped):
             return None
         return await write_until_committed(self._database, self._reading.clock, runs.cancel_item, job)
+
+    @property
+    def dependencies(self) -> Mapping[str, Examinable]:
+        """What items need beside their processors and can check itself, by its name in the configuration."""
+        return self._transcriber.dependencies
 
     async def retry(self, job: Job) -> None:
         """Retry a failed segment, or an item that failed as a whole."""

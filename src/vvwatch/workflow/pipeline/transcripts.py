@@ -6,7 +6,7 @@ The sources are tried in the order of `TranscriptSource`. Where none has one, th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,7 +28,7 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.ports import Storage
-from vvwatch.ports.processing import CaptionReader, Item
+from vvwatch.ports.processing import CaptionReader, Examinable, Item
 from vvwatch.store.db.database import Database
 from vvwatch.store.runs import transcripts
 from vvwatch.store.runs.journal import Owner
@@ -172,6 +172,11 @@ class Transcriber:
         clock = self._database.clock
         await write_until_committed(self._database, clock, transcripts.keep_transcript, owner, found, error)
         return found
+
+    @property
+    def dependencies(self) -> Mapping[str, Examinable]:
+        """The sources that can check themselves, by their names in the configuration."""
+        return {f"transcription.{each.name}": each for each in self._sources if isinstance(each, Examinable)}
 
     async def find_sidecar(self, item: Item, storage: Storage) -> Transcript | str:
         """Return what the captions beside the media say now, or why there is none. Raises as `Source.find`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
+from vvwatch.core.repeats import Repeats
 from vvwatch.errors import ProcessorPaused, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.processors.embedding.embedder import Embedder
@@ -11,6 +13,10 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.runs import search_documents, search_vectors
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pacing import write_and_pause
+
+_FIRST_REPEAT_SECONDS: Final = 3_600.0
+_LONGEST_REPEAT_SECONDS: Final = 86_400.0
+"""Passes are so rare that the usual intervals of the log take each failure for a new one."""
 
 
 class SearchFiller:
@@ -61,9 +67,13 @@ class VectorFiller:
         self._telemetry = telemetry
         self._embedder = embedder
         self._stopping = stopping
+        self._repeats = Repeats(_FIRST_REPEAT_SECONDS, _LONGEST_REPEAT_SECONDS)
 
     async def run(self) -> int:
-        """Make what is missing; return how many vectors. A database error, or a model's, is reported."""
+        """Make what is missing; return how many vectors.
+
+        A database error is reported, and a model's: that one once, then at growing intervals while it lasts.
+        """
         total, looked_at = 0, 0
         before: int | None = None
         try:
@@ -77,8 +87,11 @@ class VectorFiller:
                 if missing.behind is None:
                     break
                 before, looked_at = missing.behind, looked_at + missing.count
-        except (StoreUnavailable, ProcessorPaused) as error:
+        except StoreUnavailable as error:
             self._telemetry.emit("task.failed", task="vectors", error=error)
+        except ProcessorPaused as error:
+            if self._repeats.note(error.message, self._clock.monotonic()):
+                self._telemetry.emit("task.failed", task="vectors", error=error)
         return total
 
     async def _make(self, texts: Mapping[tuple[int, int], str]) -> int:
