@@ -42,17 +42,12 @@ _FORBIDDEN = re.compile(r"<script(?![^>]* src=\"/static/)|<style|\son\w+=|\sstyl
 MAX_STYLE_BYTES = 12_000
 
 
-async def test_every_page_forbids_inline_code_and_other_hosts(operator: Browser) -> None:
-    for path in (
-        "/",
-        "/automations",
-        "/connectors",
-        "/connectors/new",
-        "/automations/new",
-        "/nothing",
-        "/login?code=x",
-    ):
-        answer = await operator.get(path)
+async def test_every_page_forbids_inline_code_and_other_hosts(browser: Browser) -> None:
+    paths = ("/", "/automations", "/connectors", "/connectors/new", "/automations/new", "/nothing")
+    answers = [("/login?code=x", await browser.get("/login?code=x"))]
+    assert (await browser.log_in()).status_code == 303
+    answers += [(path, await browser.get(path)) for path in paths]
+    for path, answer in answers:
         assert answer.headers["content-security-policy"] == POLICY, path
         assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "no-store"
