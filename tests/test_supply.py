@@ -30,6 +30,7 @@ OF_ANOTHER = {
     "botocore": "aiobotocore",
     "h11": "uvicorn",
     "httpx": "videovector",
+    "markupsafe": "jinja2",
     "pydantic_core": "pydantic",
     "starlette": "fastapi",
     "yarl": "aiohttp",

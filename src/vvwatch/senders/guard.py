@@ -45,7 +45,8 @@ class Guard:
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise DeliveryRefused(f"the host {host!r} does not resolve", "check the url") from error
+            cause = _find_cause(error)
+            raise DeliveryRefused(f"the host {host!r} does not resolve", "check the url") from cause
         addresses = [str(entry[4][0]) for entry in found]
         reached = {self.policy.reach(address) for address in addresses}
         if Reach.NEVER in reached:
@@ -57,6 +58,15 @@ class Guard:
                 f"use a public address, or name its network in allow_networks of [{self.table}]",
             )
         return addresses
+
+
+def _find_cause(error: Exception) -> Exception:
+    """Return the lack of descriptors behind a failed lookup, else `error`: resolvers report it as this or that."""
+    try:
+        socket.socket().close()
+    except OSError as lack:
+        return lack
+    return error
 
 
 def _split_destination(parts: SplitResult) -> tuple[str, int | None]:

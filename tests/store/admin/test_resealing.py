@@ -38,6 +38,7 @@ RING = NEW + b"\n" + OLD
 HOOK = WebhookSpec("hook", "https://example.com/hook", ("export.ready",))
 TOKEN = "gAAAAA"  # how everything begins that Fernet has sealed
 SEALERS = {  # where something is sealed; whatever comes here must be in resealing.SEALED and in `furnish`
+    "api/pages/sessions.py",  # in cookies alone
     "api/routes/connectors.py",
     "daemon/declaring.py",
     "daemon/planning.py",  # in memory alone
