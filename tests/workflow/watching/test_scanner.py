@@ -95,6 +95,15 @@ async def test_a_sweep_reports_what_it_came_to(
     assert told.names().count("reconcile.finished") == 2
 
 
+async def test_an_archived_object_matches(database: Database, watcher: Watcher, storage: FakeBucket) -> None:
+    """Else the status would say that nothing matches the pattern."""
+    await database.write(prepare)
+    obj = storage.put("a.mp4", b"x")
+    storage._objects["a.mp4"] = (obj._replace(archived=True), b"x")
+    report = await scan(database, watcher)
+    assert (report.listed, report.matched, report.created) == (1, 1, 0)
+
+
 async def test_delete_recreate_same_bytes(database: Database, watcher: Watcher, storage: FakeBucket) -> None:
     """Trap 8: absent from two sweeps in a row it is gone, and the very same version is new again."""
     await database.write(prepare)

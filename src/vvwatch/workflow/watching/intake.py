@@ -22,7 +22,7 @@ from vvwatch.workflow.watching.watch_state import ScanStats, WatchState
 from vvwatch.workflow.watching.windows import announce_closed
 
 _MOST_SETTLING: Final = 200_000
-_MATCHING: Final = (Reason.ACCEPTED, Reason.NEW_ONLY_KNOWN_KEY, Reason.EXISTING)
+_MATCHING: Final = (Reason.ACCEPTED, Reason.NEW_ONLY_KNOWN_KEY, Reason.EXISTING, Reason.ARCHIVED)
 _NOT_SKIPPED: Final = (Reason.ACCEPTED, Reason.OWN_OUTPUT, Reason.SIDECAR)
 _WORTH_OBSERVING: Final = WORTH_KNOWING - {Reason.FOLDER_WITH_CONTENT}  # the scanner observes that itself
 
