@@ -138,19 +138,6 @@ def test_only_a_fault_of_ours_shows_where_it_came_from() -> None:
     assert "exception" not in third
 
 
-def test_a_measurement_by_several_labels_reaches_the_log_and_the_listeners() -> None:
-    telemetry, stream = logged(level="debug")
-    spent = {("technical", "day"): 1.5, ("technical", "month"): 2.5}
-    calls: list[Mapping[str, Any]] = []
-    telemetry.subscribe(lambda _event, told: calls.append(told))
-
-    telemetry.emit("daemon.measured", spend_usd=spent)
-
-    assert json.loads(stream.getvalue())["spend_usd"] == {"technical/day": 1.5, "technical/month": 2.5}
-    assert calls[0]["spend_usd"] == {"technical/day": 1.5, "technical/month": 2.5}
-    assert sample(telemetry, "spend_usd", processor="technical", period="month") == 2.5
-
-
 def test_a_level_below_the_threshold_is_not_written_but_heard() -> None:
     telemetry, stream = logged(level="warning")
     calls: list[str] = []

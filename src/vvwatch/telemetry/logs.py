@@ -212,16 +212,11 @@ def _is_secret(name: str) -> bool:
     return name not in _OBJECT_NAMES and _SECRET_NAME.search(name) is not None
 
 
-def _name_field(key: object) -> str:
-    """Return the name of a nested field; measurements by several labels have tuples."""
-    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
-
-
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode(), mask(value))
     if isinstance(value, Mapping):
-        return redact({_name_field(key): item for key, item in value.items()})
+        return redact(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(item) for item in value]
     return value
