@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Self
+
+from tests.loopback import LoopbackServer
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass
-class FileHost:
+class FileHost(LoopbackServer):
     """Answers a path as `answers` says, 404 where it says nothing. `asked` has every path with its query."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -33,19 +35,15 @@ class FileHost:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self.serve_http(Handler)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def hangs(self, handler: BaseHTTPRequestHandler) -> None:
         """Begin to answer, and never go on."""

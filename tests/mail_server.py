@@ -6,7 +6,6 @@ import base64
 import socket
 import socketserver
 import ssl
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -14,15 +13,21 @@ from email.message import EmailMessage
 from email.policy import default
 from typing import Self
 
+from tests.loopback import LoopbackServer
+
 
 @dataclass
-class MailReceiver:
-    """`password`: who logs in needs it. `trust`: its side of TLS, from the start with `wrapped`. `answer`: of DATA."""
+class MailReceiver(LoopbackServer):
+    """`password`: who logs in needs it. `trust`: its side of TLS, from the start with `wrapped`. `answer`: of DATA.
+
+    `refused` is the mailbox that it does not know.
+    """
 
     password: str = ""
     trust: ssl.SSLContext | None = None
     wrapped: bool = False
     answer: str = "250 kept"
+    refused: str = ""
     mails: list[EmailMessage] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
@@ -34,21 +39,10 @@ class MailReceiver:
                 with suppress(OSError):
                     Conversation(receiver, self.request).run()
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        self.serve(server)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def port(self) -> int:
-        port: int = self._server.server_address[1]
-        return port
 
 
 class Conversation:
@@ -101,6 +95,8 @@ class Conversation:
             self.say("235 welcome" if given == self.receiver.password else "535 who are you")
         elif word == "DATA":
             self.take_mail()
+        elif word == "RCPT" and self.receiver.refused and self.receiver.refused in command:
+            self.say("550 unknown")
         else:
             self.say("221 bye" if word == "QUIT" else "250 well")
 

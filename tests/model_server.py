@@ -9,8 +9,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from tests.loopback import LoopbackServer
 
 JPEG = b"\xff\xd8\xff"
 
@@ -29,7 +31,7 @@ def fill(schema: dict[str, Any]) -> Any:
 
 
 @dataclass
-class ModelServer:
+class ModelServer(LoopbackServer):
     """Answers each request after `latency_seconds`; where it has a `key`, only those that bring it.
 
     `charged` counts the calls of each idempotency key that were answered, `requests` are their bodies by key: a key
@@ -78,16 +80,8 @@ class ModelServer:
                 pass
 
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self.serve_http(Handler)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def came(self) -> None:
         """A request has come."""
@@ -101,7 +95,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def reply(self, key: str, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request, and its charge."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from tests.loopback import LoopbackServer
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Received:
 
 
 @dataclass
-class Receiver:
+class Receiver(LoopbackServer):
     """Answers with `statuses` one after the other, then 200 for ever; each with `headers` and `body`."""
 
     statuses: list[int] = field(default_factory=list)
@@ -55,19 +56,12 @@ class Receiver:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self.serve_http(Handler)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        return f"http://127.0.0.1:{self.port}/hook"
 
     def types(self) -> list[str]:
         return [item.event["event"] for item in self.received]

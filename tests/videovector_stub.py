@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.loopback import LoopbackServer
 
 KEY = "sk_live_" + "5" * 48
 AT = "2026-01-01T00:00:00Z"
@@ -84,7 +86,7 @@ def failure(number: int, start: float, end: float, **fields: Any) -> dict[str, A
 
 
 @dataclass
-class VideoVectorStub:
+class VideoVectorStub(LoopbackServer):
     """`parts` are the media that an import makes, with the second at which each begins; `segments` are what is found
     in each, a page at a time; `failures` what failed in each. A job or run takes `import_polls` and `run_polls` looks
     to end as `import_end` and `run_end`. `answers` replaces what is answered to "METHOD /path", `*` at an end fits
@@ -135,20 +137,16 @@ class VideoVectorStub:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self.serve_http(Handler)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/api/v2"
+        return f"http://127.0.0.1:{self.port}/api/v2"
 
     def count(self, request: str) -> int:
         """How often this "METHOD /path" was asked; `*` at its end fits all."""

