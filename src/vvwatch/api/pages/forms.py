@@ -54,16 +54,20 @@ def fill_form(fields: Sequence[Field], values: Mapping[str, str], answer: Answer
     """Return the form with these values, and with the problems of a refused `answer`."""
     problems = {} if answer is None else answer.problems
     named = {field.name for field in fields}
-    placed = {_find_place(name, named): text for name, text in problems.items()}
+    placed = {name: _find_place(name, named) for name in problems}
+    found: dict[str, str] = {}
+    for name, text in problems.items():
+        place = placed[name]
+        found[place] = f"{found[place]}; {text}" if place in found else text
     filled = [
         Filled(
             field,
             "" if field.kind in _HIDDEN else values.get(field.name, ""),
-            placed.get(field.name, ""),
+            found.get(field.name, ""),
         )
         for field in fields
     ]
-    others = [f"{name}: {text}" for name, text in problems.items() if _find_place(name, named) not in named]
+    others = [f"{name}: {text}" for name, text in problems.items() if placed[name] not in named]
     refused = answer is not None and not answer.ok
     message, hint = (answer.message, answer.hint) if answer is not None and refused else ("", "")
     return FilledForm(filled, message, hint, others)

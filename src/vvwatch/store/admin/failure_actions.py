@@ -34,7 +34,8 @@ def retry_group(tx: Tx, kind: FailedKind, reason: str, about: str, since: float)
     """Retry the newest failures of a group, at most `MOST_AT_ONCE`. Raises InvalidInput for whole jobs and runs."""
     if kind not in _RETRY:
         raise InvalidInput(
-            f"an {kind} as a whole cannot be retried", "retry its files or media, or dismiss it"
+            f"failures of the kind {kind} cannot be retried as a whole",
+            "retry the files or media, or dismiss the failures",
         )
     pieces = list_pieces(tx, kind, reason, about, since, None, MOST_AT_ONCE + 1)
     done, refusal = 0, ""

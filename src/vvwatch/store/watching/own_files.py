@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -83,13 +83,12 @@ def claim_file(
     chosen = sa.select(outputs).where(outputs.c.uri == uri).with_for_update()
     row = first_of(_StoredOutput, tx.execute(chosen))
     values: dict[str, Any] = {}
-    if (
-        row is None or row.written is not None
-    ):  # else an older version wrote it, and anything there may be ours
+    if row is None or row.written is not None:
+        # else an older version wrote it, and anything there may be ours
         written = remember(() if row is None else _read_output(row).written, content)
         values["written"] = [[each.size_bytes, each.sha256] for each in written]
     if row is None:
-        place = {} if beside is None else _describe_place(beside)
+        place = {} if beside is None else asdict(beside)
         claim = {"uri": uri, "export_id": export_id, "created_at": tx.now, **place, **values}
         return Claim.NEW if is_free and tx.insert_new(outputs, [claim]) else Claim.TAKEN
     if row.export_id != export_id:
@@ -109,15 +108,6 @@ def list_superseded(tx: Tx, export_id: str, run_id: str, series: str, after: str
     chosen = sa.select(outputs).where(*its, *earlier).order_by(outputs.c.uri).limit(_PAGE)
     rows = models_of(_StoredOutput, tx.all(chosen))
     return [Superseded(row.uri, _read_output(row), row.connector_id, row.key) for row in rows]
-
-
-def _describe_place(beside: Beside) -> dict[str, str]:
-    return {
-        "media_id": beside.media_id,
-        "series": beside.series,
-        "connector_id": beside.connector_id,
-        "key": beside.key,
-    }
 
 
 def _read_output(row: _StoredOutput) -> Output:
