@@ -11,6 +11,7 @@ from tests.mail_server import MailReceiver
 from tests.tls import Tls, certificate
 from vvwatch.ports import Reply
 from vvwatch.senders.mail import MailServer, send_mail
+from vvwatch.workflow.upkeep.alerting import describe_refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +82,12 @@ async def test_a_server_that_is_away_is_an_error() -> None:
     with MailReceiver() as receiver:
         port = receiver.port
     assert (await send(port, "none")).error == "the connection was refused: nothing listens there"
+
+
+async def test_a_mail_that_some_recipients_got_is_not_sent_again() -> None:
+    with MailReceiver(refused="<a@example.org>") as receiver:
+        reply = await send(receiver.port, "none")
+    assert reply.status_code == 250
+    assert reply.error == "the mail server refused 1 of the recipients"
+    assert describe_refusal(reply) is None
+    assert len(receiver.mails) == 1

@@ -70,7 +70,16 @@ class Message:
 
     def to_document(self) -> dict[str, Any]:
         """Return it as it is stored and sent to programs."""
-        return {name: [asdict(each) for each in getattr(self, name)] for name in ("new", "lasting", "over")}
+        return asdict(self)
+
+    @classmethod
+    def merge(cls, messages: Sequence[Message]) -> Message:
+        """Return one message that reports what all of these do."""
+        return cls(
+            [each for part in messages for each in part.new],
+            [each for part in messages for each in part.lasting],
+            [each for part in messages for each in part.over],
+        )
 
     @classmethod
     def of(cls, document: Mapping[str, Sequence[Mapping[str, Any]]]) -> Message:

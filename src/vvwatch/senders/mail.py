@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -40,7 +40,8 @@ async def send_mail(
 ) -> Reply:
     """Send one mail with the subject and text of `text`. Nothing is raised: the reply has the error of a failure.
 
-    `message_id` stays the same when a mail is sent again.
+    `message_id` stays the same when a mail is sent again. One that some recipients got counts as accepted, and its
+    reply has the error too: sent again, it would reach them twice.
     """
     started = time.monotonic()
     mail = EmailMessage()
@@ -49,28 +50,39 @@ async def send_mail(
     mail["Date"], mail["Message-ID"] = formatdate(), f"<{message_id}@vvwatch>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(body)
-    error = await to_thread.run_sync(_send, server, mail)
-    return Reply(ACCEPTED if error is None else None, "", error, time.monotonic() - started)
+    status, error = await to_thread.run_sync(_send, server, mail)
+    return Reply(status, "", error, time.monotonic() - started)
 
 
-def _send(server: MailServer, mail: EmailMessage) -> str | None:
-    """Return why the mail was not accepted; None if it was."""
+def _send(server: MailServer, mail: EmailMessage) -> tuple[int | None, str | None]:
+    """Return `ACCEPTED`, or None, and what went wrong."""
     try:
-        with _connect(server) as connection:
-            if server.username:
-                connection.login(server.username, server.password)
-            refused = connection.send_message(mail)
-    except smtplib.SMTPAuthenticationError as error:
-        return f"the mail server refused the user name or the password ({error.smtp_code})"
-    except smtplib.SMTPNotSupportedError:
-        return "the mail server does not offer STARTTLS or a login: check security and port"
-    except smtplib.SMTPRecipientsRefused:
-        return "the mail server refused all recipients"
-    except smtplib.SMTPResponseException as error:
-        return f"the mail server answered {error.smtp_code}"
+        refused = _deliver(server, mail)
     except (smtplib.SMTPException, OSError) as error:
-        return describe_cause(error) or f"{type(error).__name__}: the mail server cannot be used"
-    return f"the mail server refused {len(refused)} of the recipients" if refused else None
+        return None, _describe(error)
+    return ACCEPTED, f"the mail server refused {len(refused)} of the recipients" if refused else None
+
+
+def _deliver(server: MailServer, mail: EmailMessage) -> Mapping[str, object]:
+    """Hand the mail over and return the recipients that the server refused, if it took others."""
+    with _connect(server) as connection:
+        if server.username:
+            connection.login(server.username, server.password)
+        return connection.send_message(mail)
+
+
+def _describe(error: smtplib.SMTPException | OSError) -> str:
+    match error:
+        case smtplib.SMTPAuthenticationError():
+            return f"the mail server refused the user name or the password ({error.smtp_code})"
+        case smtplib.SMTPNotSupportedError():
+            return "the mail server does not offer STARTTLS or a login: check security and port"
+        case smtplib.SMTPRecipientsRefused():
+            return "the mail server refused all recipients"
+        case smtplib.SMTPResponseException():
+            return f"the mail server answered {error.smtp_code}"
+        case _:
+            return describe_cause(error) or f"{type(error).__name__}: the mail server cannot be used"
 
 
 def _connect(server: MailServer) -> smtplib.SMTP:

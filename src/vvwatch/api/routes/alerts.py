@@ -52,7 +52,10 @@ async def test_receiver(context: Context, receiver_id: str) -> TestedReceiver:
     reply = await context.alerts.test(receiver_id)
     error = describe_refusal(reply)
     return TestedReceiver(
-        receiver_id=receiver_id, success=error is None, status_code=reply.status_code, error=error
+        receiver_id=receiver_id,
+        success=error is None,
+        status_code=reply.status_code,
+        error=reply.error or error,
     )
 
 

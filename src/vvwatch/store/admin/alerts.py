@@ -40,14 +40,11 @@ def record(tx: Tx, receiver: str, sightings: Sequence[Sighting], policy: AlertPo
         if list(found.known) != known:
             _store_known(tx, receiver, sighting.node, found.known)
         parts.append(found.message)
-    message = Message(*([each for part in parts for each in getattr(part, name)] for name in _NAMES))
+    message = Message.merge(parts)
     if message.is_empty:
         return False
     add_message(tx, receiver, message)
     return True
-
-
-_NAMES: Final = ("new", "lasting", "over")
 
 
 def add_message(tx: Tx, receiver: str, message: Message) -> str:

@@ -84,7 +84,7 @@ class Alerts:
             alert=stored.id,
             receiver=stored.receiver,
             attempt=stored.attempts,
-            error=error or "",
+            error=reply.error or error or "",
         )
 
     async def test(self, name: str) -> Reply:
