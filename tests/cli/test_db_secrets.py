@@ -40,7 +40,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def _furnished(place: Place, state: Path) -> None:
     async with place.database.opened():
-        await place.database.write(furnish, find_keys(state, {}).box())
+        await place.database.write(furnish, find_keys(state, {}).keep().box())
 
 
 def contents(state: Path, url: str = FILE) -> dict[str, list[str]]:

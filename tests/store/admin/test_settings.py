@@ -40,6 +40,23 @@ async def test_another_key_than_the_first_is_refused_with_the_way_out(
     await database.write(settings.check_key, first, shared=shared)
 
 
+async def test_only_the_first_start_stores_a_new_key(database: Database) -> None:
+    """A refused start changes nothing: it wrote a key that was refused at the next start, too."""
+    stored: list[bytes] = []
+
+    def new_box() -> SecretBox:
+        key = Fernet.generate_key()
+        return SecretBox(key, lambda: None, lambda: stored.append(key))
+
+    await database.write(settings.check_key, new_box(), shared=False)
+    assert len(stored) == 1
+    with pytest.raises(StoreError, match="another secret key"):
+        await database.write(settings.check_key, new_box(), shared=False)
+    assert len(stored) == 1
+    await database.write(settings.reset_secrets, new_box())
+    await database.write(settings.check_key, SecretBox(stored[1]), shared=False)
+
+
 async def test_a_database_that_does_not_say_its_key_is_asked_by_what_is_sealed(database: Database) -> None:
     first = box()
     await database.write(webhooks.declare, first, "wh_hook", HOOK, "whsec_x", PUBLIC_ONLY)

@@ -18,7 +18,7 @@ def given(state_dir: Path, environ: dict[str, str]) -> bytes:
     """The one key, of the right form, of an installation."""
     source = find_keys(state_dir, environ)
     source.box()
-    return source.text.strip()
+    return source.keep().text.strip()
 
 
 def test_what_is_sealed_opens_again() -> None:
@@ -70,6 +70,21 @@ def test_starts_at_one_moment_agree_on_the_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda _: given(tmp_path, {}), range(16)))
     assert len(made) == 1
+
+
+def test_a_new_key_is_only_in_memory_until_it_is_kept(tmp_path: Path) -> None:
+    source = find_keys(tmp_path, {})
+    box, other = source.box(), find_keys(tmp_path, {}).box()
+    assert list(tmp_path.iterdir()) == []
+    other.keep()
+    box.keep()
+    assert other.open(box.seal("the first one that is kept counts")).startswith("the first")
+
+
+def test_a_key_that_cannot_be_written_is_reported_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"cannot write the key file .*file/secret.key"):
+        find_keys(tmp_path / "file", {}).keep()
 
 
 def test_a_credential_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:

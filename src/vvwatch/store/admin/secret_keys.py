@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from vvwatch.errors import InvalidInput
 from vvwatch.store.db.encryption import FORM, SecretBox
 
 KEY_FILE: Final = "secret.key"
-"""The key file in the state directory, created at the first start if no key is given."""
+"""The key file in the state directory, created by the first start that succeeds if no key is given."""
 
 _CREDENTIAL: Final = "vvwatch-key"
 _VARIABLE: Final = "VVWATCH_SECRET_KEY"
@@ -29,22 +29,41 @@ _Stamp = tuple[int, int, int]
 class KeySource:
     """The place of the keys: a file, or the environment itself (`path` is None).
 
-    `is_own`: vvwatch created the file in its state directory and may write it.
+    `is_own`: vvwatch created the file in its state directory and may write it; `is_new`: it is not there yet.
     """
 
     path: Path | None
     text: bytes = field(repr=False)
     is_own: bool = False
+    is_new: bool = False
 
     def box(self) -> SecretBox:
-        """Return the box with these keys; it reads the file again when it meets an unknown key.
+        """Return the box with these keys; it reads the file again when it meets an unknown key, and stores a new one.
 
         Raises InvalidInput, with the place, for malformed keys.
         """
+        if self.path is None:
+            read: Callable[[], bytes | None] = lambda: None  # noqa: E731
+        else:
+            read = _Reader(self.path, None if self.is_new else _stamp(self.path))
         try:
-            return SecretBox(self.text, _Reader(self.path) if self.path else lambda: None)
+            return SecretBox(self.text, read, self.keep)
         except InvalidInput as error:
             raise InvalidInput(f"{error.message}: {self.path or _VARIABLE}", error.hint) from error
+
+    def keep(self) -> KeySource:
+        """Write a new key to its file, unless another process did meanwhile; return the keys that are there.
+
+        Raises InvalidInput if the file cannot be written or read.
+        """
+        if self.path is None or not self.is_new:
+            return self
+        try:
+            _create(self.path, self.text)
+        except OSError as error:
+            hint = "the state directory needs free space and write permission"
+            raise InvalidInput(f"cannot write the key file {self.path}: {error.strerror}", hint) from error
+        return KeySource(self.path, _read(self.path), self.is_own)
 
     def add_newest(self) -> KeySource:
         """Write a new key before all others. Raises OSError."""
@@ -64,7 +83,7 @@ class KeySource:
 
 
 def find_keys(state_dir: Path, environ: Mapping[str, str], *, make: bool = True) -> KeySource:
-    """Return the keys of this installation; with `make`, create the file, private to its owner, if there is no key.
+    """Return the keys of this installation; with `make`, a new one if there is none, which nothing has stored yet.
 
     Raises InvalidInput if a key is given twice or cannot be read.
     """
@@ -73,16 +92,16 @@ def find_keys(state_dir: Path, environ: Mapping[str, str], *, make: bool = True)
     if given is not None:
         return given
     if make and not path.exists():
-        _create(path)
+        return KeySource(path, Fernet.generate_key() + b"\n", is_own=True, is_new=True)
     return KeySource(path, _read(path), is_own=True)
 
 
 class _Reader:
     """Reads a file if it has changed since the last call."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stamp: _Stamp | None) -> None:
         self._path = path
-        self._stamp = _stamp(path)
+        self._stamp = stamp
 
     def __call__(self) -> bytes | None:
         stamp = _stamp(self._path)
@@ -126,13 +145,13 @@ def _read(path: Path) -> bytes:
         raise InvalidInput(f"cannot read the key file {path}: {error.strerror}", FORM) from error
 
 
-def _create(path: Path) -> None:
-    """Create the file completely or not at all; keep one that another process created meanwhile."""
+def _create(path: Path, text: bytes) -> None:
+    """Create the private file completely or not at all; keep one that another process created meanwhile."""
     private_files.make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(private_files.create_private(draft), "wb") as file:
-            file.write(Fernet.generate_key() + b"\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         _publish(draft, path)

@@ -20,7 +20,7 @@ _LOST: Final = "if it is lost for good, `vvwatch db reset-secrets` forgets what 
 def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
     """Check that `box` has the key that sealed this installation's secrets; the first call sets it.
 
-    Changed keys are read again, and removed ones are forgotten.
+    The first call also stores a new key. Changed keys are read again, and removed ones are forgotten.
 
     Raises SecretKeyMismatch for another key: it could open no existing secret, and no other node could open
     what it seals. Raises InvalidInput if the keys cannot be read.
@@ -41,6 +41,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
             f"{give}; {_LOST}",
         ) from error
     if mark is None:
+        box.keep()
         sealing.ensure_mark(tx, box)
 
 
@@ -67,6 +68,7 @@ def reset_secrets(tx: Tx, box: SecretBox) -> SecretsReset:
     Webhooks of the API are disabled until their secret is rotated; declared ones get theirs
     back at the next start, as connectors do. Stored answers for repeated requests are dropped.
     """
+    box.keep()
     sealing.replace_mark(tx, box)
     lost = {"status": "disabled", "updated_at": tx.now, "last_error": _ROTATE}
     hooks = [row.id for row in tx.all(sa.select(webhooks.c.id).where(webhooks.c.status != "deleted"))]

@@ -42,18 +42,24 @@ class SecretBox:
     All keys open. The database says which key seals (`store.db.sealing`); until that is known, the newest does.
     """
 
-    __slots__ = ("_former", "_held", "_reread", "_sealing")
+    __slots__ = ("_former", "_held", "_reread", "_sealing", "_store")
 
-    def __init__(self, keys: bytes, reread: Callable[[], bytes | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        keys: bytes,
+        reread: Callable[[], bytes | None] = lambda: None,
+        store: Callable[[], object] = lambda: None,
+    ) -> None:
         """`keys` holds one key per line, the newest first; lines that begin with # are comments.
 
-        `reread` returns the keys if they changed since the last call, else None. Raises InvalidInput for a line that is
-        not 32 bytes in URL-safe base64, and if there is no key.
+        `reread` returns the keys if they changed since the last call, else None; `store` stores new keys.
+        Raises InvalidInput for a line that is not 32 bytes in URL-safe base64, and if there is no key.
         """
         self._held = _parse(keys)
         self._former: tuple[_Key, ...] = ()
         self._sealing = self._held[0]
         self._reread = reread
+        self._store = store
 
     def __repr__(self) -> str:
         return "SecretBox()"
@@ -105,6 +111,15 @@ class SecretBox:
         """Forget the keys that the last refresh no longer found, except the one that sealed `mark`."""
         if any(key.opened(mark) is not None for key in self._held):
             self._former = ()
+
+    def keep(self) -> None:
+        """Store a new key, before what it seals is committed; another process may have been faster: take its key.
+
+        Raises InvalidInput if the keys cannot be written or read.
+        """
+        self._store()
+        if self.refresh():
+            self._former, self._sealing = (), self._held[0]
 
     def secret(self, purpose: str) -> bytes:
         """Return 32 bytes for one purpose, the same on every node with the sealing key, which they do not reveal."""
