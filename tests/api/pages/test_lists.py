@@ -66,6 +66,21 @@ async def test_a_group_is_dismissed_after_a_question(operator: Browser) -> None:
     assert "Nothing needs you" in await operator.page("/attention")
 
 
+async def test_files_in_no_store_that_is_scanned_have_no_retry(operator: Browser) -> None:
+    """The API refuses it: uploads are sent again, attachments retried with their job."""
+    job_id = await operator.context.database.write(_fill, 10)
+    paths = f"/jobs/{job_id}", "/attention", "/attention/import_file?reason=media_unreadable"
+    for connector_id, offered in (("conn_in", True), ("conn__uploads", False)):
+        await operator.context.database.write(_move, job_id, connector_id)
+        for path in paths:
+            actions = {form.action for form in forms_of(await operator.page(path))}
+            assert bool(actions & {"/actions/retry-file", "/actions/retry-group"}) == offered, path
+
+
+def _move(tx: Tx, job_id: str, connector_id: str) -> None:
+    tx.update(import_jobs, job_id, connector_id=connector_id)
+
+
 async def test_a_bad_cursor_is_an_error_page(operator: Browser) -> None:
     response = await operator.get("/jobs?cursor=nonsense")
     assert response.status_code == 400

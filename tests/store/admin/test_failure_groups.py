@@ -23,13 +23,13 @@ pytestmark = pytest.mark.anyio
 FILE, ITEM = FailedKind.FILE, FailedKind.ITEM
 
 
-def _fail_files(tx: Tx, reasons: dict[str, int]) -> None:
+def _fail_files(tx: Tx, reasons: dict[str, int], connector_id: str = "conn_in") -> None:
     """Make one job for each reason, in which so many files failed."""
     prepare(tx)
     for reason, count in reasons.items():
         job = tx.new_id("job")
         ended: dict[str, Any] = {"created_at": tx.now, "completed_at": tx.now, "updated_at": tx.now}
-        its = {"index_id": "idx_main", "connector_id": "conn_in", "status": "completed", "failed": count}
+        its = {"index_id": "idx_main", "connector_id": connector_id, "status": "completed", "failed": count}
         tx.insert(import_jobs, id=job, **its, **ended)
         for number in range(count):
             said = {"status": "failed", "reason": reason, "message": f"{reason}: it is"}
@@ -103,3 +103,27 @@ async def test_items_that_failed_as_a_whole_are_retried_as_a_whole(database: Dat
 async def test_whole_jobs_are_not_retried(database: Database) -> None:
     with pytest.raises(InvalidInput):
         await database.write(failure_actions.retry_group, FailedKind.JOB, "x", "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("places", "retryable"),
+    [
+        (("conn_in",), True),
+        (("conn__uploads",), False),
+        (("conn__uploads_node-2",), False),
+        (("conn_in", "conn__uploads"), True),
+    ],
+)
+async def test_files_in_no_store_that_is_scanned_are_not_retryable(
+    database: Database, places: tuple[str, ...], retryable: bool
+) -> None:
+    """What is said here of a group and of its files is what happens when they are retried."""
+    for place in places:
+        await database.write(_fail_files, {"media_unreadable": 2}, place)
+    [group] = await database.read(failure_groups.list_groups, 0.0)
+    pieces = await database.read(failure_groups.list_pieces, FILE, "media_unreadable", "", 0.0, None, 9)
+    assert (group.count, group.retryable) == (2 * len(places), retryable)
+    allowed = [piece for piece in pieces if piece.retryable]
+    acted = await database.write(failure_actions.retry_group, FILE, "media_unreadable", "", 0.0)
+    assert (acted.done, acted.refused) == (len(allowed), len(pieces) - len(allowed))
+    assert len(allowed) == 2 * places.count("conn_in")

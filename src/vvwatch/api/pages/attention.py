@@ -57,7 +57,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "segments_failed": "open one to see which segments failed and why, then retry",
     SOME_SEGMENTS_FAILED: "open one to see which segments failed and why, then retry",
     "video_level_failed": "the result for the whole is missing: retry",
-    "attachment_download_failed": "send the job new addresses, then retry",
+    "attachment_download_failed": "open one and retry its job; with new addresses, if these have expired",
 }
 _BY_SEGMENT: Final = frozenset({SOME_SEGMENTS_FAILED, MEDIA_DAMAGED})
 _OTHERWISE: Final = "read the message, remove the cause, then retry or dismiss"
@@ -185,7 +185,6 @@ async def show_group(
 
 def _to_group(page: PageRequest, group: FailureGroup) -> Group:
     fields = {"kind": group.kind.value, "reason": group.reason, "about": group.about}
-    by_pieces = group.kind not in (FailedKind.JOB, FailedKind.RUN)
     advice = (
         webhook_advice(group.reason)
         if group.kind is FailedKind.DELIVERY
@@ -195,7 +194,7 @@ def _to_group(page: PageRequest, group: FailureGroup) -> Group:
         group=group,
         title=_TITLES[group.kind][group.count > 1],
         advice=advice,
-        retry=page.action(_RETRY, fields) if by_pieces else None,
+        retry=page.action(_RETRY, fields) if group.retryable else None,
         dismiss=page.action(_DISMISS, fields),
     )
 
@@ -203,8 +202,7 @@ def _to_group(page: PageRequest, group: FailureGroup) -> Group:
 def _to_piece(page: PageRequest, kind: FailedKind, row: FailedPiece) -> Piece:
     match kind:
         case FailedKind.FILE:
-            retry = page.action(RETRY_FILE, job_id=row.owner, file_id=str(row.id))
-            return Piece(row, f"/jobs/{row.owner}?status=failed", retry)
+            return Piece(row, f"/jobs/{row.owner}?status=failed", _offer_file(page, row))
         case FailedKind.ITEM:
             return Piece(row, f"/media/{row.media_id}?run_id={row.owner}", _offer_item(page, row))
         case FailedKind.EXPORT:
@@ -215,6 +213,11 @@ def _to_piece(page: PageRequest, kind: FailedKind, row: FailedPiece) -> Piece:
             return Piece(row, f"/jobs/{row.id}", None)
         case FailedKind.RUN:
             return Piece(row, f"/runs/{row.id}", None)
+
+
+def _offer_file(page: PageRequest, row: FailedPiece) -> ActionForm | None:
+    """Return the button for a file of a store that is scanned; others are retried with their job, or sent again."""
+    return page.action(RETRY_FILE, job_id=row.owner, file_id=str(row.id)) if row.retryable else None
 
 
 def _offer_item(page: PageRequest, row: FailedPiece) -> ActionForm | None:

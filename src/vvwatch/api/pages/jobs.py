@@ -14,6 +14,7 @@ from vvwatch.api.pages.actions import Action, ActionForm, register_actions
 from vvwatch.api.pages.lists import LISTED, After, Listing, Shown, to_listing, to_tabs
 from vvwatch.api.routes.import_jobs import ImportSourceFile, to_source_file
 from vvwatch.core.imports import TERMINAL, FileStatus
+from vvwatch.store.catalog.catalog import is_uploads
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import job_queries
 from vvwatch.store.imports.imports import ATTACHMENTS
@@ -26,6 +27,7 @@ router = page_router()
 RETRY_FILE: Final = "retry-file"
 _RETRY_JOB: Final = "retry-attachments"
 _CANCEL: Final = "cancel-job"
+_RETRIED: Final = frozenset((FileStatus.FAILED, FileStatus.SKIPPED))
 _FILES: Final = (("", "All files"), ("failed", "Failed"), ("skipped", "Skipped"), ("imported", "Imported"))
 
 register_actions(
@@ -128,6 +130,6 @@ def _to_view(
 
 def _to_file(page: PageRequest, job: ImportJob, row: ListedFile) -> File:
     file = to_source_file(row, job)
-    may_retry = file.status in (FileStatus.FAILED, FileStatus.SKIPPED) and job.source_kind != ATTACHMENTS
-    retry = page.action(RETRY_FILE, job_id=job.id, file_id=file.file_id) if may_retry else None
+    is_over, is_scanned = file.status in _RETRIED, not is_uploads(job.connector_id)
+    retry = page.action(RETRY_FILE, job_id=job.id, file_id=file.file_id) if is_over and is_scanned else None
     return File(file, retry)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.store.admin.attention import MOST_COUNTED
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import models_of
 from vvwatch.store.schema import (
@@ -57,7 +58,8 @@ class FailedKind(StrEnum):
 class FailedPiece:
     """One failure. `owner` is the job of a file, the run of an item, the webhook of a delivery; `label` names it.
 
-    `reason` is the code of a file or item, and otherwise the message.
+    `reason` is the code of a file or item, and otherwise the message. `retryable` is False for what cannot be retried
+    piece by piece: jobs, runs, and files that are in no store that is scanned.
     """
 
     id: Any
@@ -67,16 +69,21 @@ class FailedPiece:
     reason: str
     message: str
     at: float
+    retryable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failures of one kind with the same reason; those of deliveries also with the same webhook (`about`)."""
+    """Failures of one kind with the same reason; those of deliveries also with the same webhook (`about`).
+
+    `retryable` tells whether any of them can be retried.
+    """
 
     kind: FailedKind
     reason: str
     about: str
     count: int
+    retryable: bool
     newest: FailedPiece
 
 
@@ -119,20 +126,21 @@ def _list_groups_of(tx: Tx, kind: FailedKind, since: float) -> list[FailureGroup
     chosen, columns = _SOURCES[kind].select(), _SOURCES[kind].columns
     some = chosen.where(columns["at"] > since).order_by(columns["id"].desc()).limit(MOST_COUNTED).subquery()
     about = some.c.owner if kind is FailedKind.DELIVERY else sa.literal("")
-    grouped = sa.select(sa.func.max(some.c.id).label("newest"), sa.func.count().label("count"))
-    rows = tx.all(grouped.group_by(some.c.reason, about).limit(_MOST_GROUPS))
-    counts = {row.newest: int(row._mapping["count"]) for row in rows}
+    retryable = sa.func.sum(sa.case((some.c.retryable, 1), else_=0))
+    sums = sa.func.max(some.c.id).label("newest"), sa.func.count().label("size"), retryable.label("retryable")
+    rows = tx.all(sa.select(*sums).group_by(some.c.reason, about).limit(_MOST_GROUPS))
+    counts = {row.newest: (int(row.size), bool(row.retryable)) for row in rows}
     newest = tx.all(chosen.where(columns["id"].in_(counts))) if counts else []
     return [
         FailureGroup(
-            kind, piece.reason, piece.owner if kind is FailedKind.DELIVERY else "", counts[piece.id], piece
+            kind, piece.reason, piece.owner if kind is FailedKind.DELIVERY else "", *counts[piece.id], piece
         )
         for piece in models_of(FailedPiece, newest)
     ]
 
 
 def _source(of: sa.FromClause, needed: sa.ColumnElement[bool], **named: sa.ColumnElement[Any]) -> _Source:
-    values = {"media_id": sa.literal(""), "message": named["reason"], **named}
+    values = {"media_id": sa.literal(""), "message": named["reason"], "retryable": sa.true(), **named}
     return _Source(of, needed, values)
 
 
@@ -156,6 +164,7 @@ _SOURCES: Final[Mapping[FailedKind, _Source]] = {
         reason=_or(import_files.c.reason),
         message=_or(import_files.c.message),
         at=import_jobs.c.updated_at,
+        retryable=~catalog.select_is_uploads(import_jobs.c.connector_id),
     ),
     FailedKind.JOB: _source(
         import_jobs,
@@ -165,6 +174,7 @@ _SOURCES: Final[Mapping[FailedKind, _Source]] = {
         label=import_jobs.c.index_id,
         reason=_or(import_jobs.c.error_message),
         at=import_jobs.c.updated_at,
+        retryable=sa.false(),
     ),
     FailedKind.ITEM: _source(
         run_items.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id).join(
@@ -187,6 +197,7 @@ _SOURCES: Final[Mapping[FailedKind, _Source]] = {
         label=_or(prompt_runs.c.index_id, ""),
         reason=_or(prompt_runs.c.error_message),
         at=prompt_runs.c.updated_at,
+        retryable=sa.false(),
     ),
     FailedKind.EXPORT: _source(
         exports,

@@ -140,6 +140,11 @@ def is_uploads(connector_id: str | None) -> bool:
     return (connector_id or "").startswith(_UPLOADS_ID)
 
 
+def select_is_uploads(connector_id: sa.ColumnElement[str | None]) -> sa.ColumnElement[bool]:
+    """Return the expression that says of a column what `is_uploads` says of an id."""
+    return sa.func.coalesce(connector_id, "").startswith(_UPLOADS_ID, autoescape=True)
+
+
 def ensure_uploads_connector(tx: Tx, node: str, root: str) -> Connector:
     """Return the uploads connector of a node, whose files are below `root`; create it if needed."""
     found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
