@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Error, StorageState, sync_playwright
+from playwright.sync_api import Browser, Error, StorageState, expect, sync_playwright
 
 from tests.browser.chromium import FLAGS, find_chromium
-from tests.browser.looking import look
+from tests.browser.looking import Look, look
 from tests.browser.world import World, make_world
+
+_PATIENCE_MILLISECONDS = 30_000
 
 
 @pytest.fixture(scope="package")
@@ -31,6 +33,7 @@ def browser(world_of_pages: World) -> Iterator[Browser]:
             )
         except Error as error:
             pytest.skip(f"NO BROWSER, so no page of the dashboard was looked at: {error.message}")
+        expect.set_options(timeout=_PATIENCE_MILLISECONDS)
         yield opened
         opened.close()
 
@@ -47,3 +50,14 @@ def session(browser: Browser, world_of_pages: World) -> StorageState:
     with look(browser, world_of_pages.daemon.url) as seen:
         seen.log_in(world_of_pages.key)
         return seen.page.context.storage_state()
+
+
+@pytest.fixture
+def desk(
+    request: pytest.FixtureRequest, browser: Browser, world_of_pages: World, session: StorageState
+) -> Iterator[Look]:
+    """A window that has logged in. What the test says that it clicks, it must click, without a complaint."""
+    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
+        yield seen
+        assert seen.list_faults(axe=False) == []
+        assert not {*request.function.clicks} - seen.sent

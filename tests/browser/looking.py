@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Request
+
+from tests.browser.clicking import name_form
 
 WIDTHS = (390, 1440)
-SCHEMES = ("light", "dark")
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 _HEIGHT = 900
 _GRAVE = ("serious", "critical")
 _OVERFLOW = """() => {
@@ -26,24 +28,43 @@ _OVERFLOW = """() => {
 
 @dataclass
 class Look:
-    """A page with all that it complained of and asked for."""
+    """A page with all that it complained of and asked for; `sent` has the names of the forms that were sent."""
 
     page: Page
     origin: str
     complaints: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    sent: set[str] = field(default_factory=set)
+    _opened: str = ""
 
-    def note_request(self, url: str) -> None:
-        parts = urlsplit(url)
+    def listen(self, context: BrowserContext) -> None:
+        """Note what all pages of this window do."""
+        context.on(
+            "console", lambda line: self.complaints.append(line.text) if line.type == "error" else None
+        )
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("request", self._note_request)
+
+    def _note_request(self, request: Request) -> None:
+        url, parts = request.url, urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and f"{parts.scheme}://{parts.netloc}" != self.origin:
             self.foreign.append(url)
+        is_form = request.method == "POST" or bool(parts.query and url != self._opened)
+        if is_form and request.is_navigation_request():
+            self.sent.add(name_form(request.method, url, request.post_data) or "")
 
     def open(self, path: str) -> Page:
         """Open a page of the server."""
-        answer = self.page.goto(f"{self.origin}{path}")
+        self._opened = f"{self.origin}{path}"
+        answer = self.page.goto(self._opened)
         assert answer is not None
         assert answer.status == 200, f"{path}: {answer.status}"
         return self.page
+
+    def show(self, width: int, scheme: Literal["light", "dark"]) -> None:
+        """Show the page as a screen of another width does, and in light or dark: no page asks the server for that."""
+        self.page.set_viewport_size({"width": width, "height": _HEIGHT})
+        self.page.emulate_media(color_scheme=scheme)
 
     def log_in(self, key: str) -> Page:
         """Log in as a person does, with or without JavaScript."""
@@ -79,11 +100,8 @@ def look(
     context = browser.new_context(viewport=size, color_scheme=scheme, **options)  # type: ignore[arg-type]
     try:
         context.set_default_timeout(30_000)
-        page = context.new_page()
-        found = Look(page, origin)
-        page.on("console", lambda line: found.complaints.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: found.complaints.append(str(error)))
-        page.on("request", lambda request: found.note_request(request.url))
+        found = Look(context.new_page(), origin)
+        found.listen(context)
         yield found
     finally:
         context.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.looking import SCHEMES, WIDTHS, look
@@ -12,10 +11,10 @@ _FEW = "document.querySelectorAll('details:nth-of-type(n+20)').forEach(each => e
 """All of its 500 kB would take half a minute."""
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_description_of_the_api(browser: Browser, world_of_pages: World, width: int, scheme: str) -> None:
-    with look(browser, world_of_pages.daemon.url, width, scheme) as seen:
-        page = seen.open("/docs")
-        page.evaluate(_FEW)
-        assert seen.list_faults() == []
+def test_the_description_of_the_api(browser: Browser, world_of_pages: World) -> None:
+    with look(browser, world_of_pages.daemon.url) as seen:
+        seen.open("/docs").evaluate(_FEW)
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                seen.show(width, scheme)
+                assert seen.list_faults() == [], (width, scheme)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 import pytest
 from playwright.sync_api import Browser, StorageState
 
@@ -10,19 +12,23 @@ from tests.browser.world import HOSTILE, MARKUP, World
 
 pytestmark = pytest.mark.timeout(300)
 
-
-@pytest.mark.parametrize(
-    ("width", "scheme", "axe"),
-    [(390, "dark", True), (1440, "light", True), (390, "light", False), (1440, "dark", False)],
+_SCREENS: Final[tuple[tuple[int, Literal["light", "dark"], bool], ...]] = (
+    (1440, "light", True),
+    (1440, "dark", False),
+    (390, "light", False),
+    (390, "dark", True),
 )
-def test_every_page_is_whole(
-    browser: Browser, world_of_pages: World, session: StorageState, width: int, scheme: str, axe: bool
-) -> None:
+"""Width and colours, and whether axe looks, which takes a while."""
+
+
+def test_every_page_is_whole(browser: Browser, world_of_pages: World, session: StorageState) -> None:
     """No error in the console, no other host, nothing wider than the window, nothing grave for axe."""
-    with look(browser, world_of_pages.daemon.url, width, scheme, storage_state=session) as seen:
+    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
         for path in world_of_pages.list_screens():
             seen.open(path)
-            assert seen.list_faults(axe=axe) == [], path
+            for width, scheme, axe in _SCREENS:
+                seen.show(width, scheme)
+                assert seen.list_faults(axe=axe) == [], (path, width, scheme)
 
 
 def test_the_login_is_whole(browser: Browser, world_of_pages: World) -> None:
@@ -74,12 +80,3 @@ def test_the_player_has_captions_from_here(
         assert page.locator("img[src^='/segments/']").count() > 0
         assert "in index" in page.inner_text("main").lower()
         assert seen.list_faults(axe=False) == []
-
-
-def test_a_search_finds_what_is_said(browser: Browser, world_of_pages: World, session: StorageState) -> None:
-    with look(browser, world_of_pages.daemon.url, storage_state=session) as seen:
-        page = seen.open("/media")
-        page.fill("#q", "tide noon")
-        page.click("form.filter button")
-        page.wait_for_url("**/media?q=tide+noon")
-        assert "harbour-interview_0042.mp4" in page.inner_text("ol.hits")

@@ -62,7 +62,7 @@ async def test_a_group_is_dismissed_after_a_question(operator: Browser) -> None:
     assert "Dismiss these failures?" in asked.text
     [confirmed] = [each for each in forms_of(asked.text) if each.action == "/actions/dismiss-group"]
     assert (await operator.submit(confirmed)).status_code == 303
-    assert "1 were dismissed" in await operator.page("/attention")
+    assert "1 was dismissed" in await operator.page("/attention")
     assert "Nothing needs you" in await operator.page("/attention")
 
 

@@ -108,7 +108,7 @@ ACTIONS: Final[dict[str, Action]] = {
         "Delete",
         "The connector was deleted.",
         scope=Scope.ADMIN,
-        confirm="Delete this connector? Automations that use it stop working.",
+        confirm="Delete this connector? This fails while an enabled automation or running work uses it.",
     ),
 }
 """Name to action; pages for resources of their own add theirs beside their routes (`register_actions`)."""

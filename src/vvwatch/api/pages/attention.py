@@ -68,11 +68,13 @@ _GROUP: Final = {"kind": str, "reason": str, "about": str}
 def _say_retried(answer: Mapping[str, Any]) -> str:
     refused = f"; {answer['refused']:,} cannot be: {answer['refusal']}" if answer["refused"] else ""
     more = ". There are more: repeat it" if answer["more"] else ""
-    return f"{answer['done']:,} are tried again{refused}{more}."
+    verb = "is" if answer["done"] == 1 else "are"
+    return f"{answer['done']:,} {verb} tried again{refused}{more}."
 
 
 def _say_dismissed(answer: Mapping[str, Any]) -> str:
-    return f"{answer['done']:,} were dismissed{'. There are more: repeat it' if answer['more'] else ''}."
+    verb = "was" if answer["done"] == 1 else "were"
+    return f"{answer['done']:,} {verb} dismissed{'. There are more: repeat it' if answer['more'] else ''}."
 
 
 register_actions(

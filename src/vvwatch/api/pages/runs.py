@@ -77,13 +77,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A run and a page of its media items."""
+    """A run and a page of its media items; `stopping` while it is cancelled but not over."""
 
     run: Run
     shown: PromptRun
     done: int
     seconds: float | None
     items: Listing[Item]
+    stopping: bool
     cancel: ActionForm | None
 
 
@@ -128,13 +129,15 @@ def _to_view(
         rows, lambda row: row.media_id, cursor, to_tabs(only, "only", _ITEMS), {"only": only}
     )
     items = [_to_item(page, run, row, failed.get(row.id, ()), now) for row in listing.rows]
+    has_ended, stopping = run.status in TERMINAL, run.stop is not None
     return RunPage(
         run=run,
         shown=to_response(view),
         done=run.completed_items + run.partial_items + run.failed_items + run.cancelled_items,
         seconds=None if run.started_at is None else (run.completed_at or now) - run.started_at,
         items=Listing(items, listing.tabs, listing.more, listing.first),
-        cancel=None if run.status in TERMINAL else page.action(_CANCEL, run_id=run.id),
+        stopping=stopping and not has_ended,
+        cancel=None if has_ended or stopping else page.action(_CANCEL, run_id=run.id),
     )
 
 
