@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -13,26 +12,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from anyio.from_thread import start_blocking_portal
 from click.testing import CliRunner
 
 from tests import samples
+from tests.crash.small_disk import small_disk
 from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
 from tests.emulators.moto import make_user
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from tests.fault_proxy import free_port
 from tests.model_server import ModelServer
-from tests.troubles import bucket, folder, tls_receiver
+from tests.troubles import WrongClock, bucket, folder, tls_receiver
 from vvwatch.cli.root import vvwatch as cli
-from vvwatch.core.shortages import own_shortage
-from vvwatch.store.admin.nodes import Node
-from vvwatch.store.admin.shortages import WaitingWork
-from vvwatch.workflow.upkeep import findings
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
@@ -45,6 +41,10 @@ LATE: Final = set(
     )
 )
 """What only a daemon says that does not start."""
+ELSEWHERE: Final = {
+    symptom for symptom in SYMPTOMS if symptom.startswith(("this machine", "sent no heartbeat"))
+}
+"""What daemons of their own say: on a full disk, and of a node that was killed."""
 PATIENCE = 150.0
 READ: Final = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 HOOKS = """
@@ -197,19 +197,45 @@ def start_wrongly(trouble: Trouble) -> None:
     trouble.run("check", "--config", str(wrong))
 
 
-def judge(trouble: Trouble) -> None:
-    """What a test cannot bring about on this machine: the product's own words for it."""
-    full = own_shortage(OSError(errno.ENOSPC, "No space left on device"))
-    assert full is not None
-    trouble.said += [
-        findings.clock_finding(1000).detail,
-        findings.node_finding(Node("b", "1", "", 0, 1, (), 2)).detail,
-        findings.shortage_finding(WaitingWork(full.code, full.message, 3, 0, 0)).detail,
-    ]
+def use_up_a_disk(base: Path) -> str:
+    """What a daemon says of a file whose working folder has no room; the database has some."""
+    with small_disk(1, files=4) as disk, Daemon(base) as daemon:
+        spool = daemon.state / "spool"
+        spool.rename(daemon.state / "away")
+        spool.symlink_to(disk)
+        for number in range(4):
+            with suppress(OSError):
+                (disk / str(number)).touch()
+        samples.image(daemon.incoming / "a.png")
+        wait_until(lambda: bool(find_attention(daemon, "machine")), "it waits", PATIENCE)
+        return str(find_attention(daemon, "machine"))
+
+
+def lose_a_node(base: Path, url: str) -> str:
+    """What a node says of another one that was killed."""
+    kept, lost = (
+        Daemon(base / node, database_url=url, node=node, heartbeat="1s", shared=base / "shared")
+        for node in "ab"
+    )
+    with kept:
+        with lost:
+            wait_until(lambda: len(kept.get("/status")["nodes"]) == 2, "both work", PATIENCE)
+            lost.kill()
+        wait_until(lambda: bool(find_attention(kept, "node")), "it is missed", PATIENCE)
+        return str(find_attention(kept, "node"))
+
+
+def find_attention(daemon: Daemon, kind: str) -> list[Any]:
+    return [each for each in daemon.get("/status")["attention"] if each["kind"] == kind]
 
 
 @pytest.fixture(scope="module")
-def lacks(tmp_path_factory: pytest.TempPathFactory, moto: S3Server, moto_iam: S3Server) -> Iterator[set[str]]:
+def lacks(
+    tmp_path_factory: pytest.TempPathFactory,
+    moto: S3Server,
+    moto_iam: S3Server,
+    request: pytest.FixtureRequest,
+) -> Iterator[set[str]]:
     """The symptoms that were not printed although all troubles were provoked."""
     base = tmp_path_factory.mktemp("troubles") / "d"
     base.mkdir()
@@ -220,11 +246,12 @@ def lacks(tmp_path_factory: pytest.TempPathFactory, moto: S3Server, moto_iam: S3
             async with raw_client(moto) as client:
                 await client.put_object(Bucket="cold", Key="a.mp4", Body=b"x", StorageClass="GLACIER")
 
-        for name, server in (("denied", moto_iam), ("forged", moto_iam), ("cold", moto)):
+        for name, server in (("denied", moto_iam), ("forged", moto_iam), ("cold", moto), ("late", moto)):
             portal.call(make_bucket, server, name)
         portal.call(freeze)
         reader = portal.call(make_user, moto_iam, "reader", READ)
         forged = S3Server(moto_iam.endpoint_url, moto_iam.access_key_id, "wrong")
+        late = stack.enter_context(WrongClock(moto.endpoint_url, 1000))
         urls = {
             "closed": free_port(),
             "tls": stack.enter_context(tls_receiver()),
@@ -241,6 +268,7 @@ def lacks(tmp_path_factory: pytest.TempPathFactory, moto: S3Server, moto_iam: S3
                 bucket("forged", forged, base / "3"),
                 bucket("cold", moto, base / "4"),
                 f'[connectors.cold.events]\nqueue = "{moto.endpoint_url}/123456789012/none"\n',
+                bucket("late", moto, base / "6", late.url),
                 bucket("away", moto, base / "5", f"http://127.0.0.1:{free_port()}"),
                 folder("patterns", base, 'pattern = "*.mov"'),
                 folder("old", base, "process_existing = false"),
@@ -258,11 +286,14 @@ def lacks(tmp_path_factory: pytest.TempPathFactory, moto: S3Server, moto_iam: S3
             ask_all(trouble)
             break_more(trouble)
             ask_wrongly(trouble)
-            judge(trouble)
             deadline = time.monotonic() + PATIENCE
-            while trouble.lacks() - LATE and time.monotonic() < deadline:
+            while trouble.lacks() - LATE - ELSEWHERE and time.monotonic() < deadline:
                 ask_all(trouble)
             start_wrongly(trouble)
+        trouble.said.append(use_up_a_disk(base / "full"))
+        server = request.getfixturevalue("postgres_server")
+        trouble.said.append(lose_a_node(base / "nodes", server.create_database("troubles")))
+        server.drop_database("troubles")
         yield trouble.lacks()
 
 

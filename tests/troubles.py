@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Self
 
+import httpx2
 import trustme
 
 from tests.emulators.s3_server import S3Server
 from tests.fault_proxy import LOOPBACK
+from tests.loopback import LoopbackServer
 
 PATIENCE = 90
 
@@ -35,6 +39,39 @@ def tls_receiver() -> Iterator[int]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class WrongClock(LoopbackServer):
+    """A store whose clock is `ahead_seconds` ahead: it passes requests on to another one."""
+
+    def __init__(self, target: str, ahead_seconds: float) -> None:
+        self._target = target
+        self._ahead_seconds = ahead_seconds
+
+    def __enter__(self) -> Self:
+        target, ahead_seconds = self._target, self._ahead_seconds
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None: ...
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string((timestamp or time.time()) + ahead_seconds)
+
+            def do_GET(self) -> None:
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                answer = httpx2.get(f"{target}{self.path}", headers=headers, timeout=30)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", "application/xml"))
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+        self.serve_http(Handler)
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
 
 
 def bucket(name: str, server: S3Server, secret: Path, url: str = "") -> str:

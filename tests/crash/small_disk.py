@@ -14,15 +14,23 @@ BALLAST = "ballast"
 
 
 @contextmanager
-def small_disk(megabytes: int) -> Iterator[Path]:
-    """A directory with room for so much, which any user can reach.
+def small_disk(megabytes: int, files: int = 0) -> Iterator[Path]:
+    """A directory with room for so much, which any user can reach; `files` limits its files and folders.
 
     Root mounts it in the open, anybody else in a namespace of a process that holds it. RuntimeError, with the
     reason, where neither is allowed.
     """
     with tempfile.TemporaryDirectory(prefix="small-disk-") as place:
         Path(place).chmod(0o711)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0711", "tmpfs", place]
+        mount = [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={megabytes}m,mode=0711,nr_inodes={files}",
+            "tmpfs",
+            place,
+        ]
         with (_mounted if os.geteuid() == 0 else _held)(mount, Path(place)) as disk:
             yield disk
 

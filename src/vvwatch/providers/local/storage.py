@@ -225,11 +225,12 @@ class LocalStorage:
 
     def _write(self, key: str, source: Path) -> WriteResult:
         parent, _, name = check_key(key).rpartition("/")
+        path = f"{self._root}/{key}"  # an export's name alone does not say which folder refused it
         with source.open("rb") as reader, self._open() as root:
-            with translate_errors(key, missing=OutsideLocation):
+            with translate_errors(path, missing=OutsideLocation):
                 folder = make_folder(root, parent)
             try:
-                with translate_errors(key, missing=StorageUnavailable):
+                with translate_errors(path, missing=StorageUnavailable):
                     size_bytes, sha256 = create_file(folder, name, reader)
             finally:
                 os.close(folder)
