@@ -58,6 +58,7 @@ class Daemon:
     With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
     folder `shared` of all replicas (default: `base`). `direct_url` is the way of `rows` to the server, where
     the daemon's own leads through a proxy. `command` is what Python runs; the configuration file follows.
+    Variables that are empty in `environ` are not passed on.
     A `warm` one is not started from nothing, which costs two seconds of CPU time, but forked from a process that
     has it imported.
     """
@@ -167,6 +168,7 @@ events = {json.dumps(list(self.told))}
         """Start it; `await_ready` is to follow before it is asked anything."""
         self.url = ""
         environ = {**os.environ, "VVWATCH_ADMIN_KEY": ADMIN_KEY, **self.environ}
+        environ = {name: value for name, value in environ.items() if value}
         if self.warm:
             self.process = WarmPython([*self.command, str(self.config)], environ, self.log)
             return self

@@ -62,6 +62,27 @@ def test_packages_that_are_missing_are_problems_with_a_command_for_this_installa
     assert last == f"{file}: 2 problems"
 
 
+def test_a_regular_expression_in_place_of_a_glob_is_a_warning(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(
+        f"""
+[local]
+roots = ["{tmp_path}"]
+[connectors.in]
+type = "local"
+path = "{tmp_path}"
+[indexes.main]
+[automations.x]
+index = "main"
+connector = "in"
+pattern = '.*\\.mp4$'
+"""
+    )
+    done = run("check", "--config", str(file))
+    assert done.exit_code == 0
+    assert f"warning: {file}:11 automations.x.pattern: looks like a regular expression" in done.stdout
+
+
 def test_a_format_of_exports_that_is_not_installed_is_a_problem(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

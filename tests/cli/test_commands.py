@@ -65,6 +65,15 @@ def test_resume_and_exports_have_their_own_routes(run: Run, daemon: FakeDaemon) 
     assert document["status"] == "disabled"
 
 
+def test_a_pause_of_exports_names_what_it_paused(run: Run, daemon: FakeDaemon) -> None:
+    exporting = automation("a", automation_id="auto_exp_a")
+    daemon.answers[f"GET {API}/automations"] = [index_summary("idx_a", "A", export_automation=exporting)]
+    daemon.answers[f"POST {API}/indexes/idx_a/automations/export/pause"] = exporting | {"status": "paused"}
+    said = run("pause", "idx_a", "--exports").stdout
+    assert said.startswith("auto_exp_a is paused")
+    assert "not exported" in said
+
+
 def test_an_unknown_or_ambiguous_name_lists_what_there_is(run: Run, daemon: FakeDaemon) -> None:
     watching(daemon, a=automation("a"), b=automation("b"))
     unknown = run("pause", "c")

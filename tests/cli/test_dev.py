@@ -146,6 +146,29 @@ def test_what_runs_is_not_forgotten(
     assert state.exists()
 
 
+@pytest.mark.timeout(240)
+def test_commands_find_the_session_that_runs(
+    run: Run, tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an option, from any folder, by the path of a file, its address, or a link to its folder."""
+    (tmp_path / "clips").mkdir()
+    file = samples.image(tmp_path / "clips" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "clips")
+    monkeypatch.setenv("XDG_STATE_HOME", environ["XDG_STATE_HOME"])
+    with subprocess.Popen(
+        (*COMMAND, "clips", "--debounce", "1s"), cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("export ") for line in process.stdout)
+        for words in (("status",), ("windows",), ("jobs",)):
+            assert "idx_dev" in run(*words).stdout, words
+        for name in (str(file), file.as_uri(), str(tmp_path / "link" / "a.png")):
+            assert "it is processed" in run("explain", name).stdout, name
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.read()
+        assert process.wait(30) == 0
+
+
 @pytest.mark.timeout(120)
 def test_closing_the_terminal_ends_it_and_keeps_its_state(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / "clips").mkdir()

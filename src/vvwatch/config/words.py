@@ -34,6 +34,12 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "datetime_from_date_parsing": ("must be a moment", "2026-01-31T12:00:00Z"),
     "url_parsing": ("is not an address", "https://host/path"),
     "json_invalid": ("is not JSON", ""),
+    "json_type": ("must be JSON text", ""),
+    "invalid_key": ("has a field whose name is not text", ""),
+    "value_error": (
+        "must be a file",
+        "a part with a file name",
+    ),  # only uploads raise it; ours are of our own types
 }
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "greater_than": ("is too small", "more than {gt}"),
@@ -57,7 +63,7 @@ _ONE_OF: Final = frozenset({"literal_error", "enum", "union_tag_invalid"})
 def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
     """Return (what is wrong, what is allowed or empty) for one of pydantic's error details.
 
-    An unlisted error type keeps pydantic's message.
+    An unlisted error type is one of our own, and keeps its message.
     """
     kind = detail.get("type", "")
     if kind in _WORDS:

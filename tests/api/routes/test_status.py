@@ -245,6 +245,48 @@ async def test_the_number_of_queries_does_not_grow(api: Api, story: Story, datab
     assert len(many) == len(few) < 40
 
 
+def children_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a schema of an object or a list; True: anything."""
+    if schema.get("type") == "array":
+        return {"[]": schema.get("items", True)}
+    if schema.get("type") == "object":
+        return schema.get("properties") or {"*": schema.get("additionalProperties", True)}
+    return {} if "type" in schema else {"?": True}
+
+
+def untyped_parts(schema: Any, schemas: dict[str, Any], at: str) -> Iterator[str]:
+    """Where a schema, and what it refers to, allows anything. No schema of the status refers to itself."""
+    if schema is True:
+        yield at
+        return
+    for part in schema.get("anyOf", [schema]):
+        if name := part.get("$ref", "").rpartition("/")[2]:
+            yield from untyped_parts(schemas[name], schemas, name)
+        else:
+            for key, each in children_of(part).items():
+                yield from untyped_parts(each, schemas, f"{at}.{key}")
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from numbers_in(each)
+    elif isinstance(value, int | float):
+        yield value
+
+
+async def test_every_moment_of_the_status_is_iso_8601_and_every_part_is_typed(
+    api: Api, story: Story, clock: FakeClock
+) -> None:
+    status = await api.get("/status")
+    assert status["automations"]
+    assert [each for each in numbers_in(status) if each > clock.now() / 2] == [], "a moment as a number"
+    document = (await api.client.get("/openapi.json")).json()
+    answer = document["paths"]["/api/v2/status"]["get"]["responses"]["200"]
+    schema = answer["content"]["application/json"]["schema"]
+    assert list(untyped_parts(schema, document["components"]["schemas"], "Status")) == []
+
+
 async def test_what_matches_nothing_is_told(api: Api, story: Story, database: Database) -> None:
     automation = await database.read(automations.get_import, INDEX)
     nothing = replace(REPORT, listed=20_000, matched=0, known=0, created=0, changed=0)

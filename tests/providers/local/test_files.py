@@ -251,6 +251,7 @@ async def test_a_write_that_fails_says_why_and_leaves_nothing(
         await storage.write("a.json", tmp_path / "source", content_type="x/y")
     assert ("ReadWritePaths=" in refusal.value.hint) is (number == errno.EROFS)
     assert refusal.value.hint
+    assert f"'{root}/a.json'" in refusal.value.message, "which of several folders of exports it was"
     assert names(root) == []
 
 
