@@ -16,7 +16,7 @@ from vvwatch.options.tables import Table
 from vvwatch.providers.registry import PROVIDERS
 
 LIBRARY = frozenset(get_args(core_schema.ErrorType))
-WRONG = (
+WRONG: tuple[Any, ...] = (
     *(None, True, 0, -1, 1.5, 10**30, float("nan"), float("inf"), b"\xff"),
     *("", "x", "x" * 5000, "\0", "\ud800", "2026-99-99"),
     *([], ["x"], [None], [1, {}], ["x"] * 1001, {}, {"x": 1}, {"type": "zzz"}, {1: 2}),
