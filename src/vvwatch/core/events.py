@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from vvwatch.errors import InvalidInput
@@ -62,9 +63,21 @@ def object_of(event_type: str, data: Mapping[str, Any]) -> str:
     return str(data.get(_OBJECTS.get(event_type.partition(".")[0], ""), ""))
 
 
-_encode: Final = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-).encode
+_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _build_encode() -> Callable[[Any], str]:
+    """Return `_encoder.encode`, where Python has it in C without what it builds for each call."""
+    build = getattr(json.encoder, "c_make_encoder", None)
+    if build is None:
+        return _encoder.encode
+    options = (_encoder.sort_keys, _encoder.skipkeys, _encoder.allow_nan)
+    separators = (_encoder.key_separator, _encoder.item_separator)
+    iterencode = build(None, _encoder.default, encode_basestring, None, *separators, *options)
+    return lambda value: "".join(iterencode(value, 0))
+
+
+_encode: Final = _build_encode()
 
 
 def canonical_json(value: Any) -> bytes:

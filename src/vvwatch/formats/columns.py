@@ -7,16 +7,19 @@ dotted columns; lists and whatever has no one type become JSON text. What fits n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from types import NoneType
 from typing import Any, Final
 
-from vvwatch.core.events import canonical_text
+from vvwatch.formats.json_texts import canonical_texts
 
 _MOST_COLUMNS: Final = 1_000
 _DEEPEST: Final = 8
 _LARGEST: Final = 1 << 63
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Kind(StrEnum):
@@ -55,27 +58,24 @@ class Reader:
             for step in column.path[:-1]:
                 node = node.setdefault(step, {})
             node[column.path[-1]] = _FITS[column.kind]
-        self._nothing = [None] * len(columns)
 
-    def read(self, value: Any) -> list[Any]:
-        """Return the values in the order of the columns, None for each that is missing or of another type."""
-        if not value or value.__class__ is not dict:
-            return self._nothing
-        found: list[Any] = []
-        _read_fields(value, self._tree, found)
+    def read(self, values: Iterable[Any]) -> list[Sequence[Any]]:
+        """Return the columns of `values`, None for what is missing or of another type."""
+        found: list[Sequence[Any]] = []
+        _read_fields(values, self._tree, found.append)
         return found
 
 
-def _read_fields(value: dict[str, Any], tree: dict[str, Any], found: list[Any]) -> None:
-    get, add = value.get, found.append
+def _read_fields(
+    values: Iterable[Any], tree: Mapping[str, Any], add: Callable[[Sequence[Any]], None]
+) -> None:
+    objects = [value if value.__class__ is dict else _NOTHING for value in values]
     for name, below in tree.items():
-        field = get(name)
-        if below.__class__ is type:
-            add(field if field.__class__ is below else None)
-        elif below.__class__ is dict:
-            _read_fields(field if isinstance(field, dict) else {}, below, found)
+        fields = [each.get(name) for each in objects]
+        if below.__class__ is dict:
+            _read_fields(fields, below, add)
         else:
-            add(None if field is None else below(field))
+            add(below(fields))
 
 
 def schema_columns(schema: Any, first: str) -> list[Column]:
@@ -153,13 +153,29 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "object")
 
 
+def _fit_exactly(kind: type, values: Sequence[Any]) -> Sequence[Any]:
+    if set(map(type, values)) <= {kind, NoneType}:
+        return values
+    return [value if value.__class__ is kind else None for value in values]
+
+
+def _fit_integers(values: Sequence[Any]) -> Sequence[Any]:
+    found = [value for value in values if value is not None]
+    if set(map(type, found)) == {int} and min(found) >= -_LARGEST and max(found) < _LARGEST:
+        return values
+    return list(map(_fit_integer, values))
+
+
 def _fit_integer(value: Any) -> int | None:
-    if value.__class__ is int:
-        return value if -_LARGEST <= value < _LARGEST else None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
-    return value if fits else None
+    is_whole = value.__class__ is int or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole and -_LARGEST <= value < _LARGEST else None
+
+
+def _fit_numbers(values: Sequence[Any]) -> Sequence[Any]:
+    found = [value for value in values if value is not None]
+    if set(map(type, found)) == {float} and all(map(math.isfinite, found)):
+        return values
+    return list(map(_fit_number, values))
 
 
 def _fit_number(value: Any) -> float | None:
@@ -171,11 +187,17 @@ def _fit_number(value: Any) -> float | None:
         return None
 
 
-_FITS: Final[Mapping[Kind, type | Callable[[Any], Any]]] = {
-    Kind.TEXT: str,
-    Kind.INTEGER: _fit_integer,
-    Kind.NUMBER: _fit_number,
-    Kind.FLAG: bool,
-    Kind.JSON: canonical_text,
+def _fit_json(values: Sequence[Any]) -> Sequence[Any]:
+    return [
+        None if value is None else text for value, text in zip(values, canonical_texts(values), strict=True)
+    ]
+
+
+_FITS: Final[Mapping[Kind, Callable[[Sequence[Any]], Sequence[Any]]]] = {
+    Kind.TEXT: partial(_fit_exactly, str),
+    Kind.INTEGER: _fit_integers,
+    Kind.NUMBER: _fit_numbers,
+    Kind.FLAG: partial(_fit_exactly, bool),
+    Kind.JSON: _fit_json,
 }
-"""What fits a column: values of exactly a type, or what a function returns for a value that is not None."""
+"""What becomes of the values of a column: None for each that does not fit."""

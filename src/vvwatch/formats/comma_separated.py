@@ -5,81 +5,99 @@ A spreadsheet runs a cell that begins like a formula. Such a text gets an apostr
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.columns import Column, Kind
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.rows import Row, open_table
+from vvwatch.formats.rows import Rows, open_table
 
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_LINES_AT_ONCE: Final = 256
+_QUOTE: Final = '"'
+_find_special: Final = re.compile('[,"\r\n]').search
+_WORDS: Final = {True: "true", False: "false", None: ""}
 _END: Final = "\r\n"
-_WORDS: Final = {True: "true", False: "false", None: None}
 
 
-class _Line:
-    """Takes the line that a writer of the csv module writes."""
-
-    text = ""
-
-    def write(self, text: str) -> None:
-        self.text = text
-
-
-def write_csv(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+def write_csv(file: BinaryIO, columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     """Write the rows. An empty cell is an empty text or none."""
-    lines = _iter_lines(columns, rows)
-    while batch := "".join(islice(lines, _LINES_AT_ONCE)):
-        file.write(batch.encode("utf-8", "backslashreplace"))
+    file.write(_encode(",".join(_quote([column.name for column in columns])) + _END))
+    for batch in batches:
+        starts: list[Iterable[str]] = []
+        for values, count in batch.shared:
+            cells = _format_columns(columns, zip(values, strict=True))
+            starts.append(repeat("".join(f"{cell}," for (cell,) in cells), count))
+        own = zip(*_format_columns(columns[-len(batch.columns) :], batch.columns), strict=True)
+        parts = zip(chain.from_iterable(starts), map(",".join, own), repeat(_END), strict=False)
+        file.write(_encode("".join(chain.from_iterable(parts))))
 
 
-def _iter_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
-    line = _Line()
-    write = csv.writer(line, lineterminator=_END).writerow
-    write([column.name for column in columns])
-    yield line.text
-    start, before = "", None
-    texts: list[int] = []
-    flags: list[int] = []
-    for shared, own in rows:
-        if shared is not before:
-            before, guarded = shared, list(shared)
-            _guard(guarded, *_list_guarded(columns[: len(shared)]))
-            write(guarded)
-            start = line.text.removesuffix(_END) + "," if shared else ""
-            texts, flags = _list_guarded(columns[len(shared) :])
-        _guard(own, texts, flags)
-        write(own)
-        yield start + line.text
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
-def _list_guarded(columns: Sequence[Column]) -> tuple[list[int], list[int]]:
-    """Return the numbers of the columns of texts, and of those of flags."""
-    texts = [number for number, column in enumerate(columns) if column.kind is Kind.TEXT]
-    return texts, [number for number, column in enumerate(columns) if column.kind is Kind.FLAG]
+def _format_columns(columns: Iterable[Column], cells: Iterable[Sequence[Any]]) -> Iterator[Sequence[str]]:
+    """Yield what each column has between its commas."""
+    for column, values in zip(columns, cells, strict=False):
+        yield _FORMATS[column.kind](values)
 
 
-def _guard(cells: list[Any], texts: Sequence[int], flags: Sequence[int]) -> None:
-    """Make the cells of a row safe."""
-    for number in texts:
-        value = cells[number]
-        if value and (value[0] in _FORMULA_STARTS or "\0" in value):
-            cells[number] = _guard_text(value)
-    for number in flags:
-        cells[number] = _WORDS[cells[number]]
+def _format_texts(values: Sequence[str | None]) -> Sequence[str]:
+    texts = [value or "" for value in values]
+    joined = "".join(texts)
+    if not joined:
+        return texts
+    if "\0" in joined or not _FORMULA_STARTS.isdisjoint(map(itemgetter(0), filter(None, texts))):
+        texts = [_guard_text(text) for text in texts]
+    return _quote(texts)
 
 
 def _guard_text(value: str) -> str:
     clean = value.replace("\0", "\ufffd")
-    return f"'{clean}" if clean[0] in _FORMULA_STARTS else clean
+    return f"'{clean}" if clean[:1] in _FORMULA_STARTS else clean
+
+
+def _quote(texts: Sequence[str]) -> Sequence[str]:
+    """Return the texts, those with a character that CSV itself uses in quotes."""
+    if not _find_special("".join(texts)):
+        return texts
+    return [
+        f'"{text.replace(_QUOTE, _QUOTE * 2)}"'
+        if '"' in text or "," in text or "\n" in text or "\r" in text
+        else text
+        for text in texts
+    ]
+
+
+def _format_plain(values: Sequence[str | None]) -> Sequence[str]:
+    return _quote([value or "" for value in values])
+
+
+def _format_numbers(values: Sequence[float | None]) -> Sequence[str]:
+    return ["" if value is None else str(value) for value in values]
+
+
+def _format_flags(values: Sequence[bool | None]) -> Sequence[str]:
+    return list(map(_WORDS.__getitem__, values))
+
+
+_FORMATS: Final[Mapping[Kind, Callable[[Sequence[Any]], Sequence[str]]]] = {
+    Kind.ID: _format_plain,
+    Kind.TEXT: _format_texts,
+    Kind.INTEGER: _format_numbers,
+    Kind.NUMBER: _format_numbers,
+    Kind.FLAG: _format_flags,
+    Kind.MOMENT: _format_plain,
+    Kind.JSON: _format_plain,
+}
 
 
 def _write(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     table = open_table(items)
-    write_csv(file, table.columns, table.rows)
+    write_csv(file, table.columns, table.batches)
 
 
 CSV: Final = Format("csv", ".csv", "text/csv; charset=utf-8", Scope.RUN, _write)

@@ -11,18 +11,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.columns import Column, Kind
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.rows import Row, open_table
+from vvwatch.formats.rows import ROWS_AT_ONCE, Rows, open_table
 
-_ROWS_PER_BATCH: Final = 5_000
+_BATCHES_AT_ONCE: Final = 5_000 // ROWS_AT_ONCE
 
 
-def write_parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+def write_parquet(file: BinaryIO, columns: Sequence[Column], batches: Iterable[Rows]) -> None:
     """Write the rows, a batch in memory at a time. Raises what the rows raise; RuntimeError if the library fails."""
     name = getattr(file, "name", None)
     beside = Path(name).parent if isinstance(name, str | Path) else None
@@ -30,7 +30,7 @@ def write_parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]
         draft = Path(folder) / "table.parquet"
         raised: list[BaseException] = []
         try:
-            _write_table(draft, columns, _keep_errors(rows, raised))
+            _write_table(draft, columns, _keep_errors(batches, raised))
         except BaseException as error:
             if raised:
                 raise raised[0] from None
@@ -41,16 +41,16 @@ def write_parquet(file: BinaryIO, columns: Sequence[Column], rows: Iterable[Row]
             shutil.copyfileobj(written, file)
 
 
-def _keep_errors(rows: Iterable[Any], raised: list[BaseException]) -> Iterator[Any]:
+def _keep_errors(batches: Iterable[Any], raised: list[BaseException]) -> Iterator[Any]:
     """Yield the rows; keep an error that they raise: the library shows only its text."""
     try:
-        yield from rows
+        yield from batches
     except BaseException as error:
         raised.append(error)
         raise
 
 
-def _write_table(path: Path, columns: Sequence[Column], rows: Iterator[Row]) -> None:
+def _write_table(path: Path, columns: Sequence[Column], batches: Iterator[Rows]) -> None:
     from arro3.core import DataType, Field, RecordBatchReader, Schema  # noqa: PLC0415  # an extra
     from arro3.io import write_parquet as write  # noqa: PLC0415
 
@@ -64,19 +64,20 @@ def _write_table(path: Path, columns: Sequence[Column], rows: Iterator[Row]) -> 
         Kind.MOMENT: DataType.timestamp("ms", tz="UTC"),
     }
     schema = Schema([Field(column.name, types[column.kind], nullable=True) for column in columns])
-    batches = _iter_batches(schema, types, columns, rows)
-    write(RecordBatchReader.from_batches(schema, batches), path, compression="zstd(3)", created_by="vvwatch")
+    records = _iter_records(schema, types, columns, batches)
+    write(RecordBatchReader.from_batches(schema, records), path, compression="zstd(3)", created_by="vvwatch")
 
 
-def _iter_batches(
-    schema: Any, types: Mapping[Kind, Any], columns: Sequence[Column], rows: Iterator[Row]
+def _iter_records(
+    schema: Any, types: Mapping[Kind, Any], columns: Sequence[Column], batches: Iterator[Rows]
 ) -> Iterator[Any]:
     from arro3.core import RecordBatch  # noqa: PLC0415  # an extra
 
-    while some := [[*shared, *own] for shared, own in islice(rows, _ROWS_PER_BATCH)]:
+    while some := [batch.all_columns() for batch in islice(batches, _BATCHES_AT_ONCE)]:
+        together = map(list, map(chain.from_iterable, zip(*some, strict=True)))
         arrays = [
             _build_array(values, column.kind, types[column.kind])
-            for column, values in zip(columns, zip(*some, strict=True), strict=True)
+            for column, values in zip(columns, together, strict=True)
         ]
         yield RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -101,7 +102,7 @@ def _to_milliseconds(iso: str | None) -> int | None:
 
 def _write(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     table = open_table(items)
-    write_parquet(file, table.columns, table.rows)
+    write_parquet(file, table.columns, table.batches)
 
 
 PARQUET: Final = Format(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import Any, Final
 
 from vvwatch.core.events import canonical_text
 from vvwatch.formats.columns import Column, Kind, Reader, fixed_columns, schema_columns
 from vvwatch.formats.items import ExportedItem, NotApplicable
+from vvwatch.formats.json_texts import canonical_texts
 
 _OF_RESULT: Final = fixed_columns(
     run_id=Kind.ID,
@@ -61,11 +63,11 @@ FAILURE_COLUMNS: Final = fixed_columns(
 )
 """The columns of a table of failed and skipped files."""
 
-_NO_COUNTS: Final = (None, None, None)
-_SILENT: Final[Mapping[str, Any]] = {}
-_RESULT_NAMES: Final = [column.name for column in _OF_RESULT]
-_VIDEO_NAMES: Final = [column.name for column in _OF_VIDEO]
-_read_result: Final = itemgetter(*_RESULT_NAMES)
+ROWS_AT_ONCE: Final = 250
+"""How many rows a batch has; the last one may have fewer."""
+
+_NAMES: Final = [column.name for column in (*_OF_RESULT, *_OF_VIDEO)]
+_read_result: Final = itemgetter(*(column.name for column in _OF_RESULT))
 _read_segment: Final = itemgetter(
     "result_type",
     "result_id",
@@ -75,19 +77,44 @@ _read_segment: Final = itemgetter(
     "metadata_text",
     "processing_warning",
     "field_extraction_error",
+    "metadata",
 )
+_OF_WHOLE: Final = ("error_code", "successful_segment_count", "failed_segment_count")
+_NO_SEGMENT: Final = dict.fromkeys(
+    ("segment_id", "start_time", "end_time", "processing_warning", "transcript")
+)
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
-Row = tuple[list[Any], list[Any]]
-"""The values of a row in the order of the columns: the same list first for all rows of an item, then the rest."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a table, column by column.
+
+    The first columns are alike for all rows of a media item: `shared` has their values, and for how many rows.
+    """
+
+    shared: Sequence[tuple[Sequence[Any], int]]
+    columns: Sequence[Sequence[Any]]
+
+    def all_columns(self) -> list[Sequence[Any]]:
+        """Return the values of all columns in their order."""
+        spread = [[repeat(value, count) for value in values] for values, count in self.shared]
+        return [*(list(chain.from_iterable(each)) for each in zip(*spread, strict=True)), *self.columns]
 
 
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """The table of a run's results: its columns, and its rows."""
+    """The table of a run's results: its columns, and its rows, some at a time."""
 
     columns: list[Column]
-    rows: Iterator[Row]
+    batches: Iterator[Rows]
+
+
+def batch_rows(rows: Iterable[Sequence[Any]]) -> Iterator[Rows]:
+    """Yield `rows`, each with all its values, some at a time."""
+    remaining = iter(rows)
+    while some := list(islice(remaining, ROWS_AT_ONCE)):
+        yield Rows([((), len(some))], list(zip(*some, strict=True)))
 
 
 def open_table(items: Iterable[ExportedItem]) -> ResultTable:
@@ -101,57 +128,74 @@ def open_table(items: Iterable[ExportedItem]) -> ResultTable:
         raise NotApplicable("the run has no media")
     segment = schema_columns(first.run.get("json_schema") or {}, "metadata")
     whole = schema_columns((first.run.get("video_level") or {}).get("json_schema") or {}, "video_metadata")
-    rows = _iter_rows(chain([first], remaining), Reader(segment), Reader(whole))
-    return ResultTable([*_OF_RESULT, *_OF_VIDEO, *_OF_SEGMENT, *_REST, *segment, *whole], rows)
+    batches = _iter_batches(chain([first], remaining), Reader(segment), Reader(whole))
+    return ResultTable([*_OF_RESULT, *_OF_VIDEO, *_OF_SEGMENT, *_REST, *segment, *whole], batches)
 
 
-def _iter_rows(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) -> Iterator[Row]:
-    no_segment, no_whole = segments.read(None), wholes.read(None)
+def shared_fields(item: ExportedItem) -> dict[str, Any]:
+    """Return what all results of an item have in common: what they say of the run and of the media item."""
+    video = item.document["video"]
+    values = (*_read_result(item.document["video_result"]), *(video.get(column.name) for column in _OF_VIDEO))
+    return dict(zip(_NAMES, values, strict=True))
+
+
+def _iter_batches(items: Iterable[ExportedItem], segments: Reader, wholes: Reader) -> Iterator[Rows]:
+    found: list[Mapping[str, Any]] = []
+    shared: list[tuple[Sequence[Any], int]] = []
+    whole: list[int] = []
     for item in items:
-        video, result = item.document["video"], item.document["video_result"]
-        shared = [*_read_result(result), *map(video.get, _VIDEO_NAMES)]
-        shared[-1] = None if shared[-1] is None else canonical_text(shared[-1])
-        for segment in item.document["segments"]:
-            found, error = segment["metadata"], segment["field_extraction_error"]
-            said = segment.get("transcript") or _SILENT
-            yield (
-                shared,
-                [
-                    *_read_segment(segment),
-                    "failed" if error else "completed",
-                    *_NO_COUNTS,
-                    said.get("text"),
-                    said.get("language"),
-                    canonical_text(found),
-                    *segments.read(found),
-                    *no_whole,
-                ],
-            )
-        yield shared, [*_read_whole(result), *no_segment, *wholes.read(result["metadata"])]
+        values = list(shared_fields(item).values())
+        values[-1] = None if values[-1] is None else canonical_text(values[-1])
+        remaining, is_read = iter(item.document["segments"]), False
+        while not is_read:
+            before = len(found)
+            found += islice(remaining, ROWS_AT_ONCE - before)
+            if is_read := len(found) < ROWS_AT_ONCE:
+                whole.append(len(found))
+                found.append(item.document["video_result"])
+            shared.append((values, len(found) - before))
+            if len(found) == ROWS_AT_ONCE:
+                yield Rows(shared, _read_columns(found, whole, segments, wholes))
+                found, shared, whole = [], [], []
+    if found:
+        yield Rows(shared, _read_columns(found, whole, segments, wholes))
 
 
-def _read_whole(result: Mapping[str, Any]) -> list[Any]:
-    """Return the columns of a whole item, those that a segment has first."""
+def _read_columns(
+    found: list[Mapping[str, Any]], places: Sequence[int], segments: Reader, wholes: Reader
+) -> list[Sequence[Any]]:
+    """Return the columns of results after the shared ones; those at `places` are of whole items."""
+    whole = [found[place] for place in places]
+    for place, result in zip(places, whole, strict=True):
+        found[place] = {**result, **_NO_SEGMENT, "field_extraction_error": result["error_message"]}
+    *of_segment, errors, metadata = zip(*map(_read_segment, found), strict=True)
+    statuses = ["failed" if error else "completed" for error in errors]
+    said = [result.get("transcript") or _NOTHING for result in found]
+    own = list(metadata)
+    for place in reversed(places):
+        del own[place]
+    texts = canonical_texts(own)
+    for place, result in zip(places, whole, strict=True):
+        statuses[place] = result["status"]
+        own.insert(place, _NOTHING)
+        texts.insert(place, canonical_text(result["metadata"]))
+    spread = partial(_spread, len(found), places)
     return [
-        result["result_type"],
-        result["result_id"],
-        *(None, None, None),
-        result["metadata_text"],
-        None,
-        result["error_message"],
-        result["status"],
-        result["error_code"],
-        result["successful_segment_count"],
-        result["failed_segment_count"],
-        *(None, None),
-        canonical_text(result["metadata"]),
+        *of_segment,
+        errors,
+        statuses,
+        *(spread([result[name] for result in whole]) for name in _OF_WHOLE),
+        [each.get("text") for each in said],
+        [each.get("language") for each in said],
+        texts,
+        *segments.read(own),
+        *map(spread, wholes.read([result["metadata"] for result in whole])),
     ]
 
 
-def iter_lines(item: ExportedItem) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield each result of an item in two parts: what all share, the same dictionary each time, and the rest."""
-    video, result = item.document["video"], item.document["video_result"]
-    shared = {name: result[name] for name in _RESULT_NAMES} | {name: video.get(name) for name in _VIDEO_NAMES}
-    for segment in item.document["segments"]:
-        yield shared, {name: value for name, value in segment.items() if name not in shared}
-    yield shared, {name: value for name, value in result.items() if name not in shared}
+def _spread(count: int, places: Iterable[int], values: Iterable[Any]) -> list[Any]:
+    """Return a column of `count` rows with `values` at `places` and nothing elsewhere."""
+    column = [None] * count
+    for place, value in zip(places, values, strict=True):
+        column[place] = value
+    return column

@@ -27,7 +27,7 @@ from vvwatch.formats.items import ExportedItem, Format, NotApplicable, Scope
 from vvwatch.formats.json_lines import write_json_lines
 from vvwatch.formats.parquet import write_parquet
 from vvwatch.formats.registry import FORMATS
-from vvwatch.formats.rows import FAILURE_COLUMNS, Row
+from vvwatch.formats.rows import FAILURE_COLUMNS, batch_rows
 from vvwatch.formats.timing import timing_of
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
@@ -149,8 +149,8 @@ class FileBuilder:
             failures = chain([first], remaining)
             if table := _TABLES.get(name):
                 kind = FORMATS[name]
-                rows = _iter_failure_rows(failures)
-                write = partial(table, columns=FAILURE_COLUMNS, rows=rows)
+                batches = batch_rows([failure[name] for name in _FAILURE_NAMES] for failure in failures)
+                write = partial(table, columns=FAILURE_COLUMNS, batches=batches)
                 yield self._write(run, kind, FAILURES, write)
             elif name == JSON and _JSON in self._of_item:
                 head, pretty = artifact.document_head(self._work.export, [run]), self._options.pretty
@@ -229,12 +229,6 @@ def load_page(tx: Tx, run_id: str, after: int) -> list[LoadedItem]:
         said = load_said(tx, [row.id]).get(row.id, NOTHING_KNOWN)
         page.append((row, exports.list_segments(tx, row.id), said))
     return page
-
-
-def _iter_failure_rows(failures: Iterable[dict[str, Any]]) -> Iterator[Row]:
-    nothing: list[Any] = []
-    for failure in failures:
-        yield nothing, [failure[name] for name in _FAILURE_NAMES]
 
 
 def measure_file(path: Path) -> tuple[int, str]:
