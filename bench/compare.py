@@ -37,6 +37,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, ...]]] = {
     "idle": ("--automations", "500", "--seconds", "20"),
     "restart": ("--rows", "500000", "--rounds", "3"),
     "folder": ("--burst", "100000", "--files", "50000"),
+    "status": ("--automations", "1000", "--requests", "10"),
     "replicas": ("--rounds", "1", "--clips", "12", "--kills", "1", "--idle-seconds", "10"),
 }
 """Those that need nothing beside the package, and arguments that keep each to a minute or two."""
@@ -83,8 +84,11 @@ def run(folder: Path, name: str) -> Figures:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = folder / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
-    command = (python, str(folder / "bench" / f"{name}.py"), *BENCHMARKS[name])
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    file = Path("bench") / f"{name}.py"
+    script = next(path for path in (folder / file, ROOT / file) if path.exists())
+    command = (python, "-P", str(script), *BENCHMARKS[name])
+    environ = {**os.environ, "PYTHONPATH": str(folder / "bench")}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 1):
         print(f"{name} in {folder} ended with {done.returncode}: {done.stderr[-500:]}", file=sys.stderr)

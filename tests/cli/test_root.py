@@ -17,7 +17,7 @@ from vvwatch.cli.root import vvwatch
 from vvwatch.errors import ConfigInvalid, NotFound, Problem, SchemaTooNew, SecretKeyMismatch, VvwatchError
 
 COMMANDS = vvwatch.list_commands(click.Context(vvwatch))
-HEAVY = ("fastapi", "sqlalchemy", "httpx2", "rich", "av", "uvicorn")
+HEAVY = ("fastapi", "pydantic", "sqlalchemy", "httpx2", "rich", "av", "uvicorn")
 
 
 @pytest.mark.parametrize(("command", "code"), [("version", 0), ("health", 1)])

@@ -13,7 +13,7 @@ from vvwatch.cli.commands import Command, config_option, json_option
 from vvwatch.cli.failures import INVALID_CONFIG
 from vvwatch.cli.output import escape_controls, pluralize, print_json
 from vvwatch.clock import SystemClock
-from vvwatch.config import Config, default_path, load
+from vvwatch.config import Config, load
 from vvwatch.core.processors import TECHNICAL
 from vvwatch.daemon.credentials import (
     check_credentials,
@@ -22,6 +22,7 @@ from vvwatch.daemon.credentials import (
     problem_at,
 )
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
+from vvwatch.options.default_files import default_path
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processor
 from vvwatch.workflow.pipeline.prompts import check_prompts

@@ -14,10 +14,11 @@ from typing import Final
 from vvwatch.cli.dev_processor import PromptOptions
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.local_daemon import is_answering
-from vvwatch.config import Config, default_state_dir, load
+from vvwatch.config import Config, load
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.filters import check_pattern
 from vvwatch.errors import InvalidInput
+from vvwatch.options.default_files import default_state_dir
 
 _SCAN_INTERVAL: Final = "5s"
 _SETTLE: Final = "1s"

@@ -11,6 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.cli.failures import REFUSED, UNREACHABLE, Failure
+from vvwatch.options.default_files import default_path, default_state_dir
+from vvwatch.options.substitution import substitute
 from vvwatch.private_files import write_private
 
 _SERVICE_STATE: Final = Path("/var/lib/vvwatch")
@@ -30,9 +32,6 @@ def find_state_dir(flag: str | None, config: str | None, environ: Mapping[str, s
     """
     if given := flag or environ.get("VVWATCH_STATE_DIR"):
         return Path(given)
-    # Here, because what defines the options takes a quarter of a second to import.
-    from vvwatch.config import default_path, default_state_dir  # noqa: PLC0415
-
     path = Path(config) if config else default_path(environ)
     written = _configured_state_dir(path, environ) if path else None
     return Path(written) if written else _find_running(default_state_dir(environ), named=path is not None)
@@ -107,8 +106,6 @@ def _configured_state_dir(path: Path, environ: Mapping[str, str]) -> str | None:
         value = tomllib.loads(path.read_text("utf-8-sig")).get("state_dir")
     except (OSError, ValueError):
         return None
-    from vvwatch.options.substitution import substitute  # noqa: PLC0415  # as above
-
     filled = substitute(value, environ, lambda _: None)
     return filled if isinstance(filled, str) else None
 

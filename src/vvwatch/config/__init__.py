@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vvwatch.config.connectors import CloudConnector, Connector, LocalConnector
 from vvwatch.config.ids import automation_id, connector_id, index_id, prompt_id, webhook_id
-from vvwatch.config.loading import ENVIRONMENT, default_path, default_state_dir, load
+from vvwatch.config.loading import ENVIRONMENT, load
 from vvwatch.config.models import (
     Automation,
     AutomationExport,
@@ -51,8 +51,6 @@ __all__ = [
     "Webhooks",
     "automation_id",
     "connector_id",
-    "default_path",
-    "default_state_dir",
     "index_id",
     "load",
     "prompt_id",

@@ -22,6 +22,7 @@ from vvwatch.config.models import Config
 from vvwatch.config.reading import validate
 from vvwatch.config.rules import all_findings
 from vvwatch.errors import ConfigInvalid, Problem
+from vvwatch.options.default_files import default_path, default_state_dir
 from vvwatch.options.findings import Finding, Loc, find_closest, key_lines, nearest_line
 from vvwatch.options.substitution import find_variables, substitute
 
@@ -47,7 +48,6 @@ _OTHER_VARIABLES: Final = (
 )
 """Environment variables that set no option: files, the daemon's secrets, and the client's address."""
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_FILE_NAME: Final = "vvwatch.toml"
 
 
 def load(
@@ -68,25 +68,6 @@ def load(
     except RecursionError:
         problem = Problem(str(draft.path), None, "", "is nested too deeply")
         raise ConfigInvalid((*draft.problems, problem)) from None
-
-
-def default_path(environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read when none is named."""
-    if named := environ.get("VVWATCH_CONFIG"):
-        return Path(named)
-    if folder := environ.get("CONFIGURATION_DIRECTORY"):
-        path = Path(folder.split(":")[0]) / _FILE_NAME
-        return path if os.path.lexists(path) else None
-    return None
-
-
-def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """Return the default state directory: systemd's, else the user's."""
-    if given := environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    if state := environ.get("XDG_STATE_HOME"):
-        return Path(state) / "vvwatch"
-    return Path(environ.get("HOME") or Path.home()) / ".local/state/vvwatch"
 
 
 @dataclass(repr=False)
