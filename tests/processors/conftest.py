@@ -18,6 +18,7 @@ from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.ports.processing import Prompt
 from vvwatch.processors.media import opening, probing, stills, survey
 from vvwatch.processors.media.complaints import COMPLAINTS
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.technical import report
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
@@ -41,20 +42,23 @@ class Technical:
 
     work_dir: Path
     limits: Limits
+    template: Template | None = None
 
     def limited(self, **limits: Any) -> Technical:
         return replace(self, limits=replace(self.limits, **limits))
 
+    def processor(self) -> TechnicalProcessor:
+        return TechnicalProcessor(limits=self.limits, work_dir=self.work_dir, template=self.template)
+
     async def probe(self, path: Path) -> Probe:
         with opened(path) as fd:
-            return await TechnicalProcessor(limits=self.limits, work_dir=self.work_dir).probe(fd)
+            return await self.processor().probe(fd)
 
     async def process(
         self, path: Path, progress: Callable[[float], None] = lambda _: None, **settings: Any
     ) -> ProcessingResult:
-        processor = TechnicalProcessor(limits=self.limits, work_dir=self.work_dir)
         with opened(path) as fd:
-            return await processor.measure(fd, PROMPT, RunSettings(**settings), progress)
+            return await self.processor().measure(fd, PROMPT, RunSettings(**settings), progress)
 
 
 @pytest.fixture
@@ -69,7 +73,8 @@ def technical(tmp_path: Path) -> Iterator[Technical]:
 
 def is_decoder(process: psutil.Process) -> bool:
     try:
-        return any("vvwatch.processors.media.child" in argument for argument in process.cmdline())
+        ours = "vvwatch.processors.media.child", "vvwatch.processors.media.template"
+        return any(argument in ours for argument in process.cmdline())
     except psutil.ZombieProcess:
         return True
     except psutil.NoSuchProcess:

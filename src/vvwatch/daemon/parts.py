@@ -8,6 +8,7 @@ from typing import Final
 from vvwatch.config import Config
 from vvwatch.ports import Clock
 from vvwatch.processors.media.clips import Clipper
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.providers.local.uploads import UploadsFolder
 from vvwatch.providers.spool import Spool
@@ -33,9 +34,9 @@ def open_senders(config: Config) -> tuple[HttpSender, Downloads]:
     )
 
 
-def build_clips(config: Config, spool: Spool, work_dir: Path) -> Clips:
+def build_clips(config: Config, spool: Spool, work_dir: Path, template: Template) -> Clips:
     """Return what cuts segments for download."""
-    return Clips(Clipper(limits=processing_limits(config), work_dir=work_dir), spool)
+    return Clips(Clipper(limits=processing_limits(config), work_dir=work_dir, template=template), spool)
 
 
 def processing_limits(config: Config) -> Limits:

@@ -76,7 +76,7 @@ def build_app(components: Components, state: DaemonState, address: str) -> FastA
             alerts=components.alerts,
             embedder=components.embedder,
             dependencies=_list_dependencies(components),
-            clips=build_clips(config, components.storages.spool, components.spool),
+            clips=build_clips(config, components.storages.spool, components.spool, components.template),
             budgets=budgets_of(config.processing.budget, config.processors),
         )
     )

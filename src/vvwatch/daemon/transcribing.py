@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from vvwatch.config import Config
 from vvwatch.core.processors import SPEECH_ENDPOINT
-from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.openai.endpoint import Address, Endpoint
-from vvwatch.processors.registry import Resources
+from vvwatch.processors.registry import Resources, open_cutter
 from vvwatch.processors.transcription.endpoint import SpeechEndpoint
 from vvwatch.processors.transcription.speech import SpeechModel
 from vvwatch.store.db.database import Database
@@ -16,7 +15,7 @@ from vvwatch.workflow.pipeline.transcripts import EmbeddedCaptions, SidecarCapti
 def build_transcriber(config: Config, database: Database, resources: Resources) -> Transcriber:
     """Return what finds transcripts, its sources in the order of their worth."""
     limits, work_dir = resources.limits, resources.work_dir
-    cutter = Cutter(limits=limits, work_dir=work_dir)
+    cutter = open_cutter(resources)
     sources: list[Source] = [EmbeddedCaptions(cutter), SidecarCaptions(database)]
     table = config.transcription.endpoint
     if table is not None:

@@ -28,6 +28,7 @@ from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source
 from vvwatch.ports.processing import Processor
 from vvwatch.processors.embedding.embedder import Embedder
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.providers.local.filesystems import place_of
@@ -115,6 +116,7 @@ class Components:
     alerts: Alerts
     queues: Callable[[Connector], EventQueue]
     spool: Path
+    template: Template
     embedder: Embedder | None = None
 
     @property
@@ -142,6 +144,7 @@ class Components:
         await self.refused.flush()
         for processor in self.processors.values():
             await processor.aclose()
+        await self.template.aclose()
         await self.limiters.aclose()
         await self.storages.aclose()
         await self.sender.aclose()
@@ -222,9 +225,10 @@ def build_components(
     base, (sender, downloads) = (database, clock, telemetry), open_senders(config)
     uploads, pictures = build_files(config, base)
     pauses, limiters, budgets = _build_limiters(config, box, base)
-    resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
+    template = Template(telemetry.emit)
+    resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit, template)
     processors, speech = open_processors(config, resources), build_transcriber(config, database, resources)
-    technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
+    technical = TechnicalProcessor(limits=resources.limits, work_dir=spool, template=template)
     bounds = config.processing.attempts, random.random, config.imports.bound, config.imports.patience
     reading = Reading(clock, storages.for_work, technical, processors, *bounds, names=database.processors)
     watcher, queues = _build_watcher(config, base, reading, random.random), partial(open_queue, storages)
@@ -258,6 +262,7 @@ def build_components(
         refused=RefusedRequests(database, clock, telemetry),
         alerts=build_alerts(config, base, sender),
         queues=queues,
+        template=template,
         embedder=Embedder(config.search.model_dir) if config.search.model_dir else None,
         spool=spool,
     )

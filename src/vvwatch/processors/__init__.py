@@ -4,6 +4,8 @@
 
     isolation         one confined process per item: pipes, outer limits, cleanup
     child             that process: inner limits, one request, one answer
+    forking           its fork from a warm process: started, asked and replaced
+    template          that warm process: decoders loaded, no media read
     decoders          the FFmpeg decoders that are allowed
     opening           the accepted formats and streams, and the container's metadata
     structure         the end that a file's own bytes declare, read without FFmpeg
@@ -61,5 +63,5 @@ Only the child and `sample_clips` load FFmpeg; the daemon never does.
     transport         the HTTP client below the SDK: bounded, read in threads
     refusals          the upstream's errors as ours
 
-`validation` checks answers against the prompt's schema, `processes` starts and ends processes.
+`validation` checks answers against the prompt's schema, `processes` starts and ends processes, `cloning` forks them.
 """

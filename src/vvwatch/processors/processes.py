@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any, TypeVarTuple, cast
+from typing import Any, Protocol, TypeVar, TypeVarTuple, cast
 
 import anyio
 import anyio.lowlevel
@@ -24,6 +24,42 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from vvwatch.core.shortages import folder_missing
 
 _Args = TypeVarTuple("_Args")
+
+
+class Child(Protocol):
+    """A process of ours: of anyio, or forked by another one of ours."""
+
+    @property
+    def pid(self) -> int:
+        """Return its id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Return its exit status, negative for a signal; None while it runs."""
+        ...
+
+    @property
+    def stdin(self) -> ByteSendStream | None:
+        """Return the pipe to its input."""
+        ...
+
+    @property
+    def stdout(self) -> ByteReceiveStream | None:
+        """Return the pipe from its output."""
+        ...
+
+    @property
+    def stderr(self) -> ByteReceiveStream | None:
+        """Return the pipe from its complaints."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit status when it has ended."""
+        ...
+
+
+_Child = TypeVar("_Child", bound=Child)
 
 
 @asynccontextmanager
@@ -69,6 +105,13 @@ async def run_process(
     process = await start_process(
         command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder, env=env, pass_fds=pass_fds, umask=umask
     )
+    async with hold_process(process, grace_seconds):
+        yield process
+
+
+@asynccontextmanager
+async def hold_process(process: _Child, grace_seconds: float) -> AsyncIterator[_Child]:
+    """Keep `process` for the life of the block; however that ends, it and its group are gone afterwards."""
     try:
         yield process
     finally:
@@ -76,10 +119,7 @@ async def run_process(
             await end_process(process, grace_seconds)
             # Whatever the child left behind is still in its group, and keeps the group's number in use.
             signal_group(process, signal.SIGKILL)
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    await stream.aclose()
-            await _close_pipes(process)
+            await close_process(process)
 
 
 async def start_process(command: Sequence[str], **how: Any) -> Process:
@@ -121,11 +161,15 @@ else:
         """Do nothing: newer versions wait for children without threads."""
 
 
-async def _close_pipes(process: Process) -> None:
-    """Close our ends of the pipes: the event loop waits until all others have closed theirs."""
-    transport = cast("Any", process)._process._transport  # noqa: SLF001  # there is no other way to it
-    transport.close()
-    await anyio.lowlevel.checkpoint()
+async def close_process(process: Child) -> None:
+    """Close our ends of the pipes of a process that has ended."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            await stream.aclose()
+    if isinstance(process, Process):
+        # The event loop would wait until all others have closed theirs; there is no other way to its transport.
+        cast("Any", process)._process._transport.close()  # noqa: SLF001
+        await anyio.lowlevel.checkpoint()
 
 
 async def send_request(stdin: ByteSendStream, request: bytes) -> None:
@@ -164,13 +208,13 @@ async def wait_for_exit(process: Process) -> None:
         os.close(descriptor)
 
 
-def signal_group(process: Process, number: signal.Signals) -> None:
+def signal_group(process: Child, number: signal.Signals) -> None:
     """Send a signal to all remaining processes of the group."""
     with suppress(ProcessLookupError, PermissionError):  # denied: on macOS, when only zombies are left in it
         os.killpg(process.pid, number)
 
 
-async def end_process(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
+async def end_process(process: Child, grace_seconds: float, *, gently: bool = False) -> None:
     """Wait for the process to exit: on its own if `gently`, then by SIGTERM, then by SIGKILL."""
     signals = (None, signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGTERM, signal.SIGKILL)
     for number in signals:

@@ -15,6 +15,8 @@ from vvwatch.core.processors import TECHNICAL, Rates
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Limiter, Processor
+from vvwatch.processors.media.cutting import Cutter
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
 
 _MODULES: Final[Mapping[str, str]] = {
@@ -32,6 +34,7 @@ class Resources:
 
     `limits` bounds a confined child; `work_dir` holds private folders, and files there are left over from a crash if
     nothing is processed. `limiter` makes a processor's limiter from its name and rates. `emit` records telemetry.
+    `template` forks confined children.
     """
 
     limits: Limits
@@ -39,6 +42,7 @@ class Resources:
     clock: Clock
     limiter: Callable[[str, Rates], Limiter]
     emit: Callable[..., None]
+    template: Template | None = None
 
 
 class Opener(Protocol):
@@ -64,6 +68,11 @@ class ClosedLimiter:
 
 
 _: type[Limiter] = ClosedLimiter
+
+
+def open_cutter(resources: Resources) -> Cutter:
+    """Return what cuts media and extracts pictures and sound."""
+    return Cutter(limits=resources.limits, work_dir=resources.work_dir, template=resources.template)
 
 
 def open_processors(config: Config, resources: Resources) -> dict[str, Processor]:

@@ -139,6 +139,10 @@ DAEMON_EVENTS: Final[dict[str, EventSpec]] = {
             count_failure("database"),
         )
     ),
+    "decoder.template_failed": warning(
+        "The process that forks the decoder's processes ended or does not start; each starts on its own now, at ten "
+        "times the cost, until it can be replaced (reason)."
+    ),
     "machine.shortage": once(
         error(
             "Work waits because this machine is short of something (reason, error).", count_failure("machine")

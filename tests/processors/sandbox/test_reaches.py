@@ -16,7 +16,8 @@ import pytest
 
 import vvwatch
 from tests.processors.conftest import Shelf, opened
-from vvwatch.processors.media import asking
+from vvwatch.processors.media import asking, forking
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits, converse
 
 pytestmark = pytest.mark.anyio
@@ -188,11 +189,27 @@ def check_untouched(state: Path) -> None:
     assert (state / "secret.key").read_text() == "secret"
 
 
+@pytest.mark.parametrize("start", ["on its own", "forked"])
 @pytest.mark.parametrize("task", TASKS)
 async def test_a_decoder_that_was_taken_over_reaches_nothing(
-    shelf: Shelf, state: Path, port: int, tmp_path: Path, task: str
+    shelf: Shelf,
+    state: Path,
+    port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    start: str,
 ) -> None:
-    found, still = await taken_over(task, shelf.usual("png"), state, port, tmp_path / "work")
+    template = None
+    if start == "forked":
+        code = TAKEN_OVER.replace("child.main()", "import vvwatch.processors.media.template as t; t.main()")
+        monkeypatch.setattr(forking, "COMMAND", (sys.executable, "-I", "-c", code, ROOT))
+        template = Template(lambda *_, **fields: pytest.fail(str(fields)))
+    found, still = await taken_over(
+        task, shelf.usual("png"), state, port, tmp_path / "work", template=template
+    )
+    if template is not None:
+        await template.aclose()
 
     assert {name for name, outcome in found.items() if outcome != "refused"} == set()
     assert len(found) > 40
@@ -219,7 +236,13 @@ async def test_a_user_without_any_privilege_is_confined_alike(
 
 
 async def taken_over(
-    task: str, media: Path, state: Path, port: int, work_dir: Path, before: str = ""
+    task: str,
+    media: Path,
+    state: Path,
+    port: int,
+    work_dir: Path,
+    before: str = "",
+    template: Template | None = None,
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Run the attempts in the place of the decoder; what each came to, and what was possible still."""
     lines: list[bytes] = []
@@ -227,7 +250,8 @@ async def taken_over(
     command = (sys.executable, "-I", "-c", code, ROOT)
     with opened(media) as fd:
         request = request_of(task, fd, state, port, media)
-        ending = await converse(command, request, lines.append, fd=fd, limits=Limits(), work_dir=work_dir)
+        how: dict[str, Any] = {"limits": Limits(), "work_dir": work_dir, "template": template}
+        ending = await converse(command, request, lines.append, fd=fd, **how)
 
     assert (ending.status, ending.stderr_tail) == (0, b"")
     result = json.loads(lines[-1])["result"]

@@ -18,8 +18,8 @@ from vvwatch.processors.command.protocol import check_prompt, to_result
 from vvwatch.processors.command.running import OneProcessEach, Program, Runner
 from vvwatch.processors.command.segments import SegmentCommand
 from vvwatch.processors.command.workers import Workers
-from vvwatch.processors.media.cutting import Cutter, ExtractSettings
-from vvwatch.processors.registry import Opener, Resources
+from vvwatch.processors.media.cutting import ExtractSettings
+from vvwatch.processors.registry import Opener, Resources, open_cutter
 from vvwatch.processors.validation import call_in_thread
 
 _AGAIN: Final = "if it fails every time, run the program by hand on this item"
@@ -90,9 +90,8 @@ def open_processor(
     client = ProgramClient(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
     if table.level == "item":
         return ItemCommand(table.info(name), client)
-    cutter = Cutter(limits=resources.limits, work_dir=resources.work_dir)
     wanted = ExtractSettings(table.frames, table.frame_width, table.audio)
-    return SegmentCommand(table.info(name), client, cutter, wanted, table.concurrency)
+    return SegmentCommand(table.info(name), client, open_cutter(resources), wanted, table.concurrency)
 
 
 _opens: Opener = open_processor

@@ -30,6 +30,7 @@ from vvwatch.errors import (
 )
 from vvwatch.processors.isolated import isolated_command
 from vvwatch.processors.kernel import Hindrance
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import MOST_THREADS, Cut, Ending, Limits, converse
 from vvwatch.processors.validation import check_values, count_values
 
@@ -115,9 +116,11 @@ async def ask_child(
     work_dir: Path,
     output_fd: int | None = None,
     command: Sequence[str] = (),
+    template: Template | None = None,
 ) -> Answer:
     """Return the answer of the confined process, or of another `command`, about the media behind `fd`.
 
+    The confined process is forked from the `template` if there is one.
     It may write to `output_fd`. Raises the error that it reports, and as `check_ending` without an answer.
     """
     answer = Answer()
@@ -126,9 +129,9 @@ async def ask_child(
     def take(line: bytes) -> None:
         answer.take(line, progress)
 
-    ending = await converse(
-        command or COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
-    )
+    how: dict[str, Any] = {"limits": limits, "work_dir": work_dir, "output_fd": output_fd}
+    how["template"] = None if command else template
+    ending = await converse(command or COMMAND, request, take, fd=fd, **how)
     check_ending(ending, limits, is_answered=answer.said is not None)
     return answer
 

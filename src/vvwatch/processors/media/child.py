@@ -66,7 +66,18 @@ _DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
 def main() -> None:
     """Answer the request on stdin; exit normally unless a limit or a crash ends the process."""
-    request = json.loads(sys.stdin.buffer.readline())
+    answer_request(json.loads(sys.stdin.buffer.readline()))
+
+
+def import_modules() -> None:
+    """Import what any task needs."""
+    for names in (*_MODULES.values(), _LOADED_LATE):
+        for name in names:
+            import_module(name)
+
+
+def answer_request(request: dict[str, Any]) -> None:
+    """Confine this process, then do the task and write the answer to stdout."""
     die_with_parent(request["parent"])
     writes = request["task"] == "extract"
     output_bytes = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from vvwatch.errors import MediaLimit, MediaUnsupported
 from vvwatch.processors.media import asking
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
 
 _ANY: Final = "matroska"
@@ -54,11 +55,13 @@ def choose_ending(extension: str) -> str:
 
 
 class Clipper:
-    """Cuts clips, each in a separate process with its working folder below `work_dir`."""
+    """Cuts clips, each in a separate process with its working folder below `work_dir`.
 
-    def __init__(self, *, limits: Limits, work_dir: Path) -> None:
-        self._limits = limits
-        self._work_dir = work_dir
+    It is forked from the `template` if there is one.
+    """
+
+    def __init__(self, *, limits: Limits, work_dir: Path, template: Template | None = None) -> None:
+        self._how: dict[str, Any] = {"limits": limits, "work_dir": work_dir, "template": template}
 
     async def cut(
         self, fd: int, span: tuple[float, float], extension: str, output_fd: int, most_bytes: int
@@ -84,9 +87,7 @@ class Clipper:
     ) -> Clip:
         output = {"fd": output_fd, "most_bytes": most_bytes}
         task = {"task": "clip", "span": span, "muxer": muxer, "output": output}
-        answer = await asking.ask_child(
-            task, fd, lambda _: None, limits=self._limits, work_dir=self._work_dir, output_fd=output_fd
-        )
+        answer = await asking.ask_child(task, fd, lambda _: None, output_fd=output_fd, **self._how)
         if os.fstat(output_fd).st_size > most_bytes:
             raise MediaLimit("the segment is larger than the room for it", "download the whole file")
         cut = asking.read_answer(lambda said: asking.validate_strictly(_CUT, said), answer.of("clip"))

@@ -26,6 +26,7 @@ from vvwatch.core.transcripts import Cue, Transcript, TranscriptSource
 from vvwatch.errors import MediaLimit, ProcessorCrashed
 from vvwatch.ports.processing import PictureDraft
 from vvwatch.processors.media import asking
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Conversation, Limits, open_conversation
 from vvwatch.processors.media.packs import describe_output, keep_pictures
 
@@ -150,12 +151,12 @@ class Extracts:
 class Cutter:
     """Cuts media and extracts pictures and sound, each time in a separate process.
 
-    `work_dir` holds the working folders of these processes.
+    `work_dir` holds the working folders of these processes. They are forked from the `template` if there is one.
     """
 
-    def __init__(self, *, limits: Limits, work_dir: Path) -> None:
+    def __init__(self, *, limits: Limits, work_dir: Path, template: Template | None = None) -> None:
         self._limits = limits
-        self._work_dir = work_dir
+        self._how: dict[str, Any] = {"limits": limits, "work_dir": work_dir, "template": template}
 
     async def plan(
         self,
@@ -172,18 +173,14 @@ class Cutter:
         asking.check_settings(settings)
         task = {"task": "plan", "settings": asdict(settings), **describe_output(draft)}
         output = None if draft is None else draft.fd
-        answer = await asking.ask_child(
-            task, fd, progress, limits=self._limits, work_dir=self._work_dir, output_fd=output
-        )
+        answer = await asking.ask_child(task, fd, progress, output_fd=output, **self._how)
         plan = asking.read_answer(_read_plan, answer)
         return replace(plan, pictures=await keep_pictures(answer, draft))
 
     async def captions(self, fd: int, duration_seconds: float | None) -> Transcript | str:
         """Return what the captions in the media behind `fd` say, or why there are none. Raises as `plan`."""
         task = {"task": "captions", "duration_seconds": duration_seconds}
-        answer = await asking.ask_child(
-            task, fd, lambda _: None, limits=self._limits, work_dir=self._work_dir
-        )
+        answer = await asking.ask_child(task, fd, lambda _: None, **self._how)
         return await anyio.to_thread.run_sync(asking.read_answer, _read_captions, answer)
 
     @asynccontextmanager
@@ -215,10 +212,9 @@ class Cutter:
             asking.COMMAND,
             asking.build_request(task, fd, self._limits),
             fd=fd,
-            limits=self._limits,
-            work_dir=self._work_dir,
             keeps_stdin=True,
             has_too_much=partial(_has_too_much, most_files=most_files, most_bytes=most_bytes),
+            **self._how,
         ) as talk:
             yield Extracts(talk, spans, wanted, self._limits, most_files)
 

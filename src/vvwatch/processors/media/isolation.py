@@ -10,19 +10,29 @@ from enum import StrEnum
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from vvwatch.core.shortages import start_failed
 from vvwatch.processors.kernel import Hindrance, count_memory_kills, count_threads, find_hindrance
-from vvwatch.processors.processes import end_process, keep_tail, private_folder, run_process, signal_group
+from vvwatch.processors.media.forking import Template
+from vvwatch.processors.processes import (
+    Child,
+    end_process,
+    hold_process,
+    keep_tail,
+    private_folder,
+    run_process,
+    signal_group,
+)
 
 _CHUNK_BYTES: Final = 65_536
 _LAST_WORDS_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 1.0
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS)
 MOST_THREADS: Final = 256
 """Decoders use one thread for each processor, and at most 16 each."""
 
@@ -104,7 +114,7 @@ class Conversation:
     does not pass them.
     """
 
-    def __init__(self, process: Process, folder: Path, limits: Limits) -> None:
+    def __init__(self, process: Child, folder: Path, limits: Limits) -> None:
         self.folder = folder
         self._process = process
         self._limits = limits
@@ -205,8 +215,11 @@ async def open_conversation(
     output_fd: int | None = None,
     keeps_stdin: bool = False,
     has_too_much: HasTooMuch | None = None,
+    template: Template | None = None,
 ) -> AsyncIterator[Conversation]:
     """Run `command` for the life of the block, with `request` on stdin and the descriptors inherited.
+
+    With a `template`, the process is forked from there if that can be, instead of running `command`.
 
     The process has its own session, an empty environment, and a private working directory below `work_dir`, which is
     removed afterwards. However the block ends, the process and its group are gone. `keeps_stdin` keeps it open for
@@ -214,7 +227,10 @@ async def open_conversation(
     process cannot be started.
     """
     fds = (fd,) if output_fd is None else (fd, output_fd)
-    async with private_folder(work_dir) as folder, _start_child(command, folder, fds, limits) as process:
+    async with (
+        private_folder(work_dir) as folder,
+        _start_child(command, folder, fds, limits, template) as process,
+    ):
         talk = Conversation(process, folder, limits)
         try:
             async with anyio.create_task_group() as tasks:
@@ -238,11 +254,11 @@ async def converse(
     limits: Limits,
     work_dir: Path,
     output_fd: int | None = None,
+    template: Template | None = None,
 ) -> Ending:
     """Run `command` in a conversation of one request; pass each line that it writes to `on_line`."""
-    async with open_conversation(
-        command, request, fd=fd, limits=limits, work_dir=work_dir, output_fd=output_fd
-    ) as talk:
+    how: dict[str, Any] = {"limits": limits, "work_dir": work_dir, "output_fd": output_fd}
+    async with open_conversation(command, request, fd=fd, template=template, **how) as talk:
         async for line in talk.lines():
             on_line(line)
         return await talk.end()
@@ -250,12 +266,23 @@ async def converse(
 
 @asynccontextmanager
 async def _start_child(
-    command: Sequence[str], folder: Path, fds: Sequence[int], limits: Limits
-) -> AsyncIterator[Process]:
+    command: Sequence[str], folder: Path, fds: Sequence[int], limits: Limits, template: Template | None
+) -> AsyncIterator[Child]:
+    grace = limits.grace_seconds
     async with AsyncExitStack() as stack:
-        process = run_process(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=fds)
         try:
-            started = await stack.enter_async_context(process)
+            forked = None if template is None else await template.fork(folder, fds)
+            if template is None or forked is None:
+                process = run_process(command, folder, env={}, grace_seconds=grace, pass_fds=fds)
+                started: Child = await stack.enter_async_context(process)
+            else:
+                stack.callback(_note_crash, template, forked)
+                started = await stack.enter_async_context(hold_process(forked, grace))
         except OSError as error:
             raise start_failed(error, command[0]) from error
         yield started
+
+
+def _note_crash(template: Template, forked: Child) -> None:
+    if -(forked.returncode or 0) in _CRASHES:
+        template.expire()

@@ -21,7 +21,7 @@ from vvwatch.processors.openai.calls import Caller
 from vvwatch.processors.openai.costs import forecast_run
 from vvwatch.processors.openai.dialect import Dialect
 from vvwatch.processors.openai.endpoint import Address, Endpoint
-from vvwatch.processors.registry import Resources
+from vvwatch.processors.registry import Resources, open_cutter
 from vvwatch.processors.segmenting import process_by_segments
 from vvwatch.processors.validation import check_schema
 
@@ -111,7 +111,7 @@ def open_processor(name: str, table: Table, api_key: Secret | None, resources: R
         name,
         table,
         api_key,
-        cutter=Cutter(limits=resources.limits, work_dir=resources.work_dir),
+        cutter=open_cutter(resources),
         limiter=resources.limiter(name, table.rates),
         clock=resources.clock,
     )

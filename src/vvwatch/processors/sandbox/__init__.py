@@ -79,6 +79,18 @@ def enter_sandbox(folder: Path | None = None) -> Sandbox:
     return Sandbox(landlock.restrict_files(folder), seccomp.install_filter(creates_files=folder is not None))
 
 
+def confine_template() -> None:
+    """Confine a process that only forks, as far as its children still need to prepare themselves. Irreversible.
+
+    It can read files and create new ones, but start no program, change and remove no file, and reach neither the
+    network (where Landlock can deny it) nor other processes' memory. Raises OSError if Landlock is there but fails.
+    """
+    hide_memory()
+    if sys.platform == "linux":
+        load_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        landlock.restrict_changes()
+
+
 def hide_memory() -> None:
     """Hide the memory and the environment of this process from other processes of its user and from core dumps.
 

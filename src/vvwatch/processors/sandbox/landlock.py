@@ -19,6 +19,8 @@ _PATH_BENEATH: Final = 1
 _NO_FLAGS: Final = ctypes.c_uint32(0)
 
 _WRITE_FILE: Final = 1 << 1
+_READ_FILE: Final = 1 << 2
+_READ_FOLDER: Final = 1 << 3
 _MAKE_REGULAR_FILE: Final = 1 << 8
 _FILE_ACCESS: Final = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 """The kinds of file access that can be denied, by the ABI that introduced them."""
@@ -39,10 +41,19 @@ def restrict_files(folder: Path | None) -> int:
     are denied too. Open descriptors stay usable. Needs `no_new_privs`. Does nothing and returns 0 without Landlock;
     raises OSError if Landlock is present but fails.
     """
+    return _restrict(folder, 0)
+
+
+def restrict_changes() -> int:
+    """Forbid all kinds of file access but reading and creating new files; return the Landlock version, as there."""
+    return _restrict(None, _READ_FILE | _READ_FOLDER | _WRITE_FILE | _MAKE_REGULAR_FILE)
+
+
+def _restrict(folder: Path | None, spared: int) -> int:
     version = landlock_version()
     if version == 0:
         return 0
-    attributes = _ruleset_attributes(version)
+    attributes = _ruleset_attributes(version, spared)
     ruleset = load_libc().syscall(
         _CREATE_RULESET, ctypes.c_char_p(attributes), ctypes.c_size_t(len(attributes)), _NO_FLAGS
     )
@@ -58,9 +69,9 @@ def restrict_files(folder: Path | None) -> int:
     return version
 
 
-def _ruleset_attributes(version: int) -> bytes:
-    """Return `struct landlock_ruleset_attr` of this version."""
-    files = sum(bits for since, bits in _FILE_ACCESS.items() if version >= since)
+def _ruleset_attributes(version: int, spared: int) -> bytes:
+    """Return `struct landlock_ruleset_attr` of this version, which denies all file access but the `spared`."""
+    files = sum(bits for since, bits in _FILE_ACCESS.items() if version >= since) & ~spared
     fields = [files]
     if version >= 4:
         fields.append(_TCP_BIND_AND_CONNECT)

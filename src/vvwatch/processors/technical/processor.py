@@ -25,6 +25,7 @@ from vvwatch.processors.media.asking import (
     read_answer,
     validate_strictly,
 )
+from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.media.packs import describe_output, keep_pictures
 from vvwatch.processors.registry import Opener, Resources
@@ -40,13 +41,21 @@ class TechnicalProcessor:
     """Implements `Processor` and `Prober` without a model: shots, silences, brightness, motion, loudness, damage.
 
     `work_dir` holds the children's working directories; while no item is processed, its content is left over from a
-    crash and may be removed.
+    crash and may be removed. Children are forked from the `template` if there is one.
     """
 
-    def __init__(self, *, limits: Limits, work_dir: Path, info: ProcessorInfo | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        work_dir: Path,
+        info: ProcessorInfo | None = None,
+        template: Template | None = None,
+    ) -> None:
         self.info = info or ProcessorInfo(TECHNICAL, TECHNICAL)
         self._limits = limits
         self._work_dir = work_dir
+        self._template = template
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Raise InvalidInput unless the prompt asks for exactly what is measured here."""
@@ -101,8 +110,8 @@ class TechnicalProcessor:
         limits: Limits,
         draft: PictureDraft | None = None,
     ) -> Answer:
-        output = None if draft is None else draft.fd
-        return await ask_child(task, fd, progress, limits=limits, work_dir=self._work_dir, output_fd=output)
+        how: dict[str, Any] = {"limits": limits, "work_dir": self._work_dir, "template": self._template}
+        return await ask_child(task, fd, progress, output_fd=None if draft is None else draft.fd, **how)
 
 
 def open_processor(
@@ -112,7 +121,8 @@ def open_processor(
     resources: Resources,
 ) -> TechnicalProcessor:
     """Return the built-in processor."""
-    return TechnicalProcessor(limits=resources.limits, work_dir=resources.work_dir, info=table.info(name))
+    place: dict[str, Any] = {"work_dir": resources.work_dir, "template": resources.template}
+    return TechnicalProcessor(limits=resources.limits, info=table.info(name), **place)
 
 
 _: type[Processor] = TechnicalProcessor
