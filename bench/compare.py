@@ -38,6 +38,7 @@ BENCHMARKS: Final[Mapping[str, tuple[str, ...]]] = {
     "restart": ("--rows", "500000", "--rounds", "3"),
     "folder": ("--burst", "100000", "--files", "50000"),
     "status": ("--automations", "1000", "--requests", "10"),
+    "small_media": ("--count", "200", "--kinds", "pictures"),
     "replicas": ("--rounds", "1", "--clips", "12", "--kills", "1", "--idle-seconds", "10"),
 }
 """Those that need nothing beside the package, and arguments that keep each to a minute or two."""

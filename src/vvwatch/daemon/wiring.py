@@ -228,9 +228,7 @@ def build_components(
     template = Template(telemetry.emit)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit, template)
     processors, speech = open_processors(config, resources), build_transcriber(config, database, resources)
-    technical = TechnicalProcessor(limits=resources.limits, work_dir=spool, template=template)
-    bounds = config.processing.attempts, random.random, config.imports.bound, config.imports.patience
-    reading = Reading(clock, storages.for_work, technical, processors, *bounds, names=database.processors)
+    reading = _build_reading(config, resources, storages, processors)
     watcher, queues = _build_watcher(config, base, reading, random.random), partial(open_queue, storages)
     return Components(
         live=live,
@@ -266,6 +264,17 @@ def build_components(
         embedder=Embedder(config.search.model_dir) if config.search.model_dir else None,
         spool=spool,
     )
+
+
+def _build_reading(
+    config: Config, resources: Resources, storages: Storages, processors: Mapping[str, Processor]
+) -> Reading:
+    prober = TechnicalProcessor(
+        limits=resources.limits, work_dir=resources.work_dir, template=resources.template
+    )
+    bounds = config.processing.attempts, random.random, config.imports.bound, config.imports.patience
+    given = resources.clock, storages.for_work, prober, processors
+    return Reading(*given, *bounds, names=config.processor_names)
 
 
 def _build_watcher(
