@@ -42,6 +42,8 @@ SECRETS = (
     "hosted-key",
     "slack-url",
     "smtp-password",
+    "desk-url",
+    "alert-secret",
 )
 
 

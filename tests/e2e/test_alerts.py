@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
+from standardwebhooks import Webhook
 
 from tests import samples
-from tests.daemon_process import Daemon, wait_until
+from tests.daemon_process import SECRET, Daemon, wait_until
 from tests.e2e.conftest import Make
+from tests.fault_proxy import free_port
 from tests.receiver import Receiver
+from vvwatch.core.deliveries import sign_body
 
 
 def alerting(make: Make, channel: Receiver) -> Daemon:
@@ -70,3 +74,33 @@ def test_a_channel_that_is_away_gets_the_same_alert_later(make: Make) -> None:
             assert retried["error"] == "the receiver answered 500"
             [first, second, *_] = [json.loads(each.body) for each in channel.received]
             assert first == second
+
+
+@pytest.mark.timeout(200)
+def test_a_signed_alert_is_verified_and_the_doctor_names_a_receiver_that_is_away(make: Make) -> None:
+    with Receiver() as program:
+        daemon = make()
+        (daemon.base / "url").write_text(f"{program.url}/desk-of-the-night\n")
+        (daemon.base / "away").write_text(f"http://127.0.0.1:{free_port()}/\n")
+        for name in ("url", "away"):
+            (daemon.base / name).chmod(0o600)
+        options = (
+            f'[alerts.desk]\ntype = "webhook"\nurl_file = "url"\nsecret_file = "{daemon.base}/secret"\n'
+            '[alerts.nobody]\ntype = "slack"\nurl_file = "away"\n'
+        )
+        daemon.config.write_text(daemon.config.read_text() + options)
+        with daemon:
+            assert daemon.call("POST", "/alerts/desk/test")[1]["success"]
+            found = {
+                each["id"]: each for each in daemon.get("/doctor")["findings"] if each["about"] == "receiver"
+            }
+        [alert] = program.received
+    assert (
+        Webhook(base64.b64encode(SECRET.encode()).decode()).verify(alert.body, alert.headers)["event"]
+        == "alert"
+    )
+    assert alert.headers["X-Webhook-Signature"] == sign_body(SECRET, alert.body)
+    assert (found["desk"]["state"], found["nobody"]["state"]) == ("ok", "problem")
+    assert found["nobody"]["detail"] == "cannot be reached: the connection was refused: nothing listens there"
+    assert found["nobody"]["fix"] == "vvwatch alerts test nobody"
+    assert "desk-of-the-night" not in daemon.log.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.mail_server import MailReceiver
 from tests.tls import Tls, certificate
 from vvwatch.ports import Reply
-from vvwatch.senders.mail import MailServer, send_mail
+from vvwatch.senders.mail import MailServer, reach_mail, send_mail
 from vvwatch.workflow.upkeep.alerting import describe_refusal
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,18 @@ async def test_an_encrypted_mail_with_a_login(tls: Tls, security: str, wrapped: 
     assert mail["To"] == "a@example.org, b@example.org"
     assert "☂" in mail.get_content()
     assert "AUTH" in receiver.commands
+
+
+async def test_a_server_is_tried_without_a_mail(tls: Tls) -> None:
+    known = {"username": "me", "password": PASSWORD, "ca_file": tls.authority, "timeout_seconds": 5.0}
+    with MailReceiver(PASSWORD, trust_of(tls)) as receiver:
+        server = MailServer("127.0.0.1", receiver.port, "starttls", **known)  # type: ignore[arg-type]
+        assert await reach_mail(server) is None
+        assert await reach_mail(replace(server, password="wrong")) == (
+            "the mail server refused the user name or the password (535)"
+        )
+    assert receiver.mails == []
+    assert "nothing listens there" in str(await reach_mail(server))
 
 
 async def test_a_refused_login_is_said_without_the_password(tls: Tls) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -38,8 +38,9 @@ async def receiver(tls: Tls) -> AsyncIterator[str]:
 
     async def answer(stream: ByteStream) -> None:
         async with stream:
-            await stream.receive()
-            await stream.send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            with suppress(anyio.EndOfStream):
+                await stream.receive()
+                await stream.send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
     async with (
         TLSListener(tcp, context, standard_compatible=False) as listener,
@@ -85,3 +86,16 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str | None
         file.write_text(content)
     with pytest.raises(InvalidInput, match=r"ca\.pem' of \[webhooks\] cannot be used"):
         HttpSender(OPEN, 10, file)
+
+
+async def test_a_receiver_is_tried_without_a_request(tls: Tls) -> None:
+    async with receiver(tls) as url:
+        for authority, said in ((tls.authority, None), (None, "the TLS certificate is not accepted: ")):
+            sender = HttpSender(OPEN, 10, authority)
+            error = await sender.reach(url)
+            await sender.aclose()
+            assert error is None if said is None else str(error).startswith(said)
+    sender = HttpSender(OPEN, 10)
+    assert await sender.reach(url) == "the connection was refused: nothing listens there"
+    assert await sender.reach("ftp://localhost/") == "the address is not https"
+    await sender.aclose()

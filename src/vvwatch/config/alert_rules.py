@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from vvwatch.config.alerting import MAIL_KEYS, URL_KEYS, AlertReceiver
+from vvwatch.config.alerting import MAIL_KEYS, SIGNING_KEYS, URL_KEYS, AlertReceiver
 from vvwatch.config.checked import Checked
 from vvwatch.options.findings import Finding, Loc
 
@@ -24,14 +24,17 @@ def check_alerts(checked: Checked) -> Iterator[Finding]:
 
 
 def _check_url(checked: Checked, loc: Loc, receiver: AlertReceiver) -> Iterator[Finding]:
-    yield from _find_strays(loc, receiver, MAIL_KEYS)
+    unsigned = () if receiver.type == "webhook" else SIGNING_KEYS
+    yield from _find_strays(loc, receiver, (*MAIL_KEYS, *unsigned))
+    if len(given := receiver.list_given(SIGNING_KEYS)) > 1 and not unsigned:
+        yield Finding((*loc, given[-1]), "is a second secret", hint="keep one of the two")
     if len(receiver.list_given(URL_KEYS)) != 1 and checked.sound((*loc, "url_file")):
         hint = "keep it in a file: everybody who knows the URL can write there"
         yield Finding(loc, "needs one URL", "one of url_file, url_env", hint)
 
 
 def _check_mail(checked: Checked, loc: Loc, receiver: AlertReceiver) -> Iterator[Finding]:
-    yield from _find_strays(loc, receiver, URL_KEYS)
+    yield from _find_strays(loc, receiver, (*URL_KEYS, *SIGNING_KEYS))
     for key, value in (("host", receiver.host), ("sender", receiver.sender), ("to", receiver.to)):
         if not value and checked.sound((*loc, key)):
             yield Finding(loc, f"{key} is missing", hint="mail needs host, sender and to")

@@ -13,12 +13,14 @@ from vvwatch.options.tables import Table
 
 MAIL_KEYS: Final = ("host", "port", "security", "sender", "to", "username", "password_file", "password_env")
 URL_KEYS: Final = ("url_file", "url_env")
+SIGNING_KEYS: Final = ("secret_file", "secret_env")
 
 
 class AlertReceiver(Table):
     """Who is alerted: an incoming webhook of Slack or Teams, a program (`webhook`), or mailboxes (`email`).
 
-    `kinds` are the kinds of problems that it hears of, as in `status`; none: all.
+    `kinds` are the kinds of problems that it hears of, as in `status`; none: all. A program's alerts are signed if it
+    has a secret, as webhooks are; channels check no signatures.
     """
 
     required = ("type",)
@@ -26,6 +28,8 @@ class AlertReceiver(Table):
     type: Literal["slack", "teams", "webhook", "email", ""] = ""
     url_file: str | None = None
     url_env: VariableName | None = None
+    secret_file: str | None = None
+    secret_env: VariableName | None = None
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = "starttls"

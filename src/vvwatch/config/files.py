@@ -74,6 +74,15 @@ class SecretReader:
         }
         return {name: secret for name, secret in found.items() if secret is not None}
 
+    def alert_signing(self, settings: Settings) -> dict[str, Secret]:
+        """Return the signing secret of each receiver of alerts that has one, by name."""
+        found = {
+            name: self._secret(("alerts", name), each, "secret", _check_length)
+            for name, each in settings.alerts.receivers.items()
+            if each.type == "webhook"
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
     def connectors(self, settings: Settings) -> dict[str, Secret]:
         """Return the credentials of each connector that has usable ones, by name, as JSON text."""
         found = {

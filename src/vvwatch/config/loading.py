@@ -136,6 +136,7 @@ class _ConfigReader:
         secrets: dict[str, Any] = {
             "webhook_secrets": reader.webhooks(settings),
             "alert_secrets": reader.alerts(settings),
+            "alert_signing_secrets": reader.alert_signing(settings),
             "connector_secrets": reader.connectors(settings),
             "processor_secrets": reader.processors(settings),
             "admin_key": read_admin_key(self.environ, self.found.append),

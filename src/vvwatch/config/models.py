@@ -347,6 +347,7 @@ class Config(Settings):
     admin_key: Secret | None = None
     webhook_secrets: dict[str, Secret] = Field(default_factory=dict)
     alert_secrets: dict[str, Secret] = Field(default_factory=dict)
+    alert_signing_secrets: dict[str, Secret] = Field(default_factory=dict)
     connector_secrets: dict[str, Secret] = Field(default_factory=dict)
     processor_secrets: dict[str, Secret] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()

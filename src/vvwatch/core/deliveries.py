@@ -73,6 +73,16 @@ def sign_message(secret: str, message_id: str, sent_at: int, body: bytes) -> str
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
+def signature_headers(secret: str, message_id: str, sent_at: int, body: bytes) -> dict[str, str]:
+    """Return the headers that sign exactly the bytes sent, in both schemes; `sent_at` is in epoch seconds."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(sent_at),
+        "webhook-signature": sign_message(secret, message_id, sent_at, body),
+        "X-Webhook-Signature": sign_body(secret, body),
+    }
+
+
 def _decode_secret(secret: str) -> bytes:
     encoded = secret.removeprefix(SECRET_PREFIX)
     try:

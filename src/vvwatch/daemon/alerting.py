@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -13,16 +17,17 @@ from vvwatch.config import Config
 from vvwatch.config.alerting import AlertReceiver
 from vvwatch.core.alert_texts import FORMATS, format_mail
 from vvwatch.core.alerts import Message, Problem
+from vvwatch.core.deliveries import signature_headers
 from vvwatch.core.events import canonical_json
 from vvwatch.ports import Clock, Reply
 from vvwatch.senders.http import HttpSender
-from vvwatch.senders.mail import MailServer, send_mail
+from vvwatch.senders.mail import MailServer, reach_mail, send_mail
 from vvwatch.store.admin import status_queries
 from vvwatch.store.admin.alerts import Sighting
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.alerting import Alerts, Receiver, Send
+from vvwatch.workflow.upkeep.alerting import Alerts, Reach, Receiver, Send
 
 _OF_THIS_NODE: Final = frozenset({"database", "connections", "connector", "source", "queue"})
 """Kinds of problems that a node sees and others do not."""
@@ -30,39 +35,66 @@ _OF_THIS_NODE: Final = frozenset({"database", "connections", "connector", "sourc
 
 def build_alerts(config: Config, base: tuple[Database, Clock, Telemetry], sender: HttpSender) -> Alerts:
     """Return what alerts the receivers of the configuration."""
-    return Alerts(*base, build_receivers(config, sender), random.random)
+    receivers = build_receivers(config, sender)
+    return Alerts(*base, receivers, random.random, is_shared=config.replicated)
 
 
 def build_receivers(config: Config, sender: HttpSender) -> dict[str, Receiver]:
     """Return the receivers of the configuration by name."""
-    return {
-        name: Receiver(_choose_way(config, name, each, sender), config.alerts.policy, frozenset(each.kinds))
-        for name, each in config.alerts.receivers.items()
-    }
+    found = {}
+    for name, each in config.alerts.receivers.items():
+        given = config.alert_secrets.get(name)
+        secret = given.reveal() if given else ""
+        choose = _choose_mail if each.type == "email" else _choose_url
+        send, reach, target = choose(config, name, sender, secret)
+        digest = _digest([each.type, sorted(each.kinds), target])
+        found[name] = Receiver(send, config.alerts.policy, frozenset(each.kinds), digest, reach)
+    return found
 
 
-def _choose_way(config: Config, name: str, receiver: AlertReceiver, sender: HttpSender) -> Send:
-    node = config.node.name
-    given = config.alert_secrets.get(name)
-    secret = given.reveal() if given else ""
-    if receiver.type != "email":
-        return partial(_post, sender, secret, receiver.type, node)
+def _digest(parts: Sequence[Any]) -> str:
+    """Return what stays the same as long as a receiver is the same people."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _choose_url(config: Config, name: str, sender: HttpSender, url: str) -> tuple[Send, Reach, Any]:
+    kind, signing = config.alerts.receivers[name].type, config.alert_signing_secrets.get(name)
+    target = Target(url, kind, signing.reveal() if signing else "", config.node.name)
+    return partial(_post, sender, target), partial(sender.reach, url), url
+
+
+def _choose_mail(config: Config, name: str, _: HttpSender, password: str) -> tuple[Send, Reach, Any]:
+    receiver = config.alerts.receivers[name]
     server = MailServer(
         receiver.host or "",
         receiver.smtp_port,
         receiver.security,
         receiver.username or "",
-        secret,
+        password,
         config.webhooks.ca_file,
         config.webhooks.timeout_seconds,
     )
-    return partial(_mail, server, receiver, node)
+    send = partial(_mail, server, receiver, config.node.name)
+    target = [server.host, server.port, receiver.sender, list(receiver.to or ())]
+    return send, partial(reach_mail, server), target
 
 
-async def _post(sender: HttpSender, url: str, kind: str, node: str, message: Message, alert_id: str) -> Reply:
-    body = canonical_json(FORMATS[kind](message, alert_id, node))
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a message goes by HTTP: its URL, and the secret that signs it, or nothing."""
+
+    url: str = field(repr=False)
+    kind: str
+    signing: str = field(repr=False)
+    node: str
+
+
+async def _post(sender: HttpSender, target: Target, message: Message, alert_id: str) -> Reply:
+    body = canonical_json(FORMATS[target.kind](message, alert_id, target.node))
     headers = {"Content-Type": "application/json", "Idempotency-Key": alert_id}
-    return await sender.post(url, body, headers)
+    if target.signing:
+        headers |= signature_headers(target.signing, alert_id, int(time.time()), body)
+    return await sender.post(target.url, body, headers)
 
 
 async def _mail(

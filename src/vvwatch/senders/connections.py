@@ -89,6 +89,17 @@ class Connections:
         while self._idle:
             await self._idle.pop().connection.aclose()
 
+    async def try_connect(self, target: httpcore2.URL, seconds: float) -> None:
+        """Open a connection, with TLS for https, and close it. Raises httpcore2's errors and DeliveryRefused."""
+        origin = target.origin
+        name = origin.host.decode("ascii")
+        stream = await self._network.connect_tcp(name, origin.port, seconds)
+        try:
+            if origin.scheme == b"https":
+                stream = await stream.start_tls(self._trust, name, seconds)
+        finally:
+            await stream.aclose()
+
     @asynccontextmanager
     async def request(
         self,

@@ -58,6 +58,21 @@ class HttpSender:
             error = self._describe(failure, shortage)
         return Reply(status, text, error, time.monotonic() - started, retry_after, shortage)
 
+    async def reach(self, url: str) -> str | None:
+        """Connect, and agree on TLS, within the timeout, without a request; return why that failed, None if it did not.
+
+        Nothing is raised.
+        """
+        try:
+            target, _ = self.guard.parse_url(url)
+            with anyio.fail_after(self._timeout_seconds):
+                await self._connections.try_connect(target, self._timeout_seconds)
+        except TimeoutError:
+            return self._describe(httpcore2.ConnectTimeout(), None)
+        except Exception as failure:  # noqa: BLE001  # as `post`
+            return self._describe(failure, shortage_in(failure))
+        return None
+
     def _describe(self, failure: Exception, shortage: MachineShortage | None) -> str:
         if shortage is not None:
             return shortage.message

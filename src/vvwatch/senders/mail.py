@@ -54,6 +54,26 @@ async def send_mail(
     return Reply(status, "", error, time.monotonic() - started)
 
 
+async def reach_mail(server: MailServer) -> str | None:
+    """Connect and log in as for a mail, and send none; return why that failed, None if it did not."""
+    return await to_thread.run_sync(_try_login, server)
+
+
+def _try_login(server: MailServer) -> str | None:
+    try:
+        with _connect(server) as connection:
+            _log_in(server, connection)
+            connection.noop()
+    except (smtplib.SMTPException, OSError) as error:
+        return _describe(error)
+    return None
+
+
+def _log_in(server: MailServer, connection: smtplib.SMTP) -> None:
+    if server.username:
+        connection.login(server.username, server.password)
+
+
 def _send(server: MailServer, mail: EmailMessage) -> tuple[int | None, str | None]:
     """Return `ACCEPTED`, or None, and what went wrong."""
     try:
@@ -66,8 +86,7 @@ def _send(server: MailServer, mail: EmailMessage) -> tuple[int | None, str | Non
 def _deliver(server: MailServer, mail: EmailMessage) -> Mapping[str, object]:
     """Hand the mail over and return the recipients that the server refused, if it took others."""
     with _connect(server) as connection:
-        if server.username:
-            connection.login(server.username, server.password)
+        _log_in(server, connection)
         return connection.send_message(mail)
 
 

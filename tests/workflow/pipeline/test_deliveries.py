@@ -214,7 +214,9 @@ async def test_each_attempt_is_logged(office: Office) -> None:
     office.sender.answers = lambda _: SILENT if len(office.sender.posts) == 1 else OK
     await office.tell("media.created", "vid_1")
     await office.work(60)
-    rows = await office.database.read(lambda tx: tx.all(sa.select(delivery_attempts)))
+    rows = await office.database.read(
+        lambda tx: tx.all(sa.select(delivery_attempts).order_by(delivery_attempts.c.number))
+    )
     assert [
         (row.number, row.response_status_code, row.error_message, row.duration_seconds) for row in rows
     ] == [

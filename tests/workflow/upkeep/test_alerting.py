@@ -105,7 +105,7 @@ async def test_a_message_whose_sender_died_is_sent_again_and_no_second_one_is_ma
     phone = Phone()
     alerts = alerting(database, telemetry, oncall=Receiver(phone, POLICY))
     await database.write(queries.record, "oncall", [Sighting("", [FAILED])], POLICY)
-    [taken] = await database.write(queries.begin)  # and now it dies
+    [taken] = await database.write(queries.begin, ["oncall"])  # and now it dies
     await look(alerts, FAILED)
     assert phone.heard == []
     advance(database, LEASE_SECONDS + 1)
@@ -122,6 +122,63 @@ async def test_a_receiver_that_is_gone_is_forgotten(
     alerts.receivers = {}
     await look(alerts, FAILED)
     assert not await database.read(queries.has_any)
+
+
+async def test_nodes_with_other_receivers_forget_none_of_each_others(
+    database: Database, telemetry: Telemetry, told: Told
+) -> None:
+    """Each node knew its own alone, and deleted what the others had told theirs, so that all was told again."""
+    ours, theirs = Phone(Reply(500, "", None, 0.1), Reply(200, "", None, 0.1)), Phone()
+    clock = FakeClock()
+    here, there = (
+        Alerts(database, clock, telemetry, {name: Receiver(phone, POLICY)}, lambda: 0.5, is_shared=True)
+        for name, phone in (("ours", ours), ("theirs", theirs))
+    )
+    for _ in range(4):
+        await look(here, FAILED)
+        await look(there, FAILED)
+        advance(database, 301)
+    assert [message.title for _, message in theirs.heard] == ["vvwatch: 1 new problem"]
+    assert [alert_id for alert_id, _ in ours.heard] == [ours.heard[0][0]] * 2, "the same one, sent again"
+    advance(database, 40 * 86_400.0)
+    await look(there)
+    known = await database.read(queries.list_newest, ["ours", "theirs"])
+    assert list(known) == ["theirs"], "a month later ours is one that was removed"
+
+
+async def test_receivers_of_one_name_that_lead_elsewhere_hear_of_everything(
+    database: Database, telemetry: Telemetry, told: Told
+) -> None:
+    phones = Phone(), Phone()
+    for number, phone in enumerate((*phones, *phones)):
+        receiver = Receiver(phone, POLICY, digest=f"{number % 2}")
+        alerts = Alerts(database, FakeClock(), telemetry, {"oncall": receiver}, lambda: 0.5, is_shared=True)
+        await look(alerts, FAILED)
+        assert list(await alerts.list_newest()) == ["oncall"]
+    assert [len(phone.heard) for phone in phones] == [1, 1]
+    assert {fields["receiver"] for name, fields in told if name == "alert.sent"} == {"oncall"}
+
+
+async def test_the_examination_says_whether_a_receiver_can_be_reached_and_what_became_of_the_last_alert(
+    database: Database, telemetry: Telemetry, told: Told
+) -> None:
+    errors: list[str | None] = [None, "the host name does not resolve", None]
+
+    async def reach() -> str | None:
+        return errors.pop(0)
+
+    phone = Phone(Reply(404, "", None, 0.1))
+    alerts = alerting(database, telemetry, oncall=Receiver(phone, POLICY, reach=reach))
+    [fine] = await alerts.examine("oncall")
+    assert (fine.subject, fine.state) == ("access", "ok")
+    await look(alerts, FAILED)
+    [away] = await alerts.examine("oncall")
+    assert (away.state, away.fix) == ("problem", "vvwatch alerts test oncall")
+    assert away.detail == "cannot be reached: the host name does not resolve"
+    [refused] = await alerts.examine("oncall")
+    assert (refused.subject, refused.state) == ("last alert", "problem")
+    assert refused.detail == "vvwatch: 1 new problem: the receiver answered 404"
+    assert [message.title for _, message in phone.heard] == ["vvwatch: 1 new problem"], "nobody hears of it"
 
 
 async def test_a_test_message_is_not_stored(database: Database, telemetry: Telemetry, told: Told) -> None:

@@ -8,7 +8,6 @@ from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.alerts import Message
 from vvwatch.core.keys import Scope
 from vvwatch.errors import NotFound
-from vvwatch.store.admin import alerts as queries
 from vvwatch.store.models.admin import AlertMessage
 from vvwatch.workflow.upkeep.alerting import describe_refusal
 
@@ -39,9 +38,10 @@ class TestedReceiver(Resource):
 @router.get("/alerts", **extension("List receivers of alerts", Scope.READ))
 async def list_receivers(context: Context) -> list[AlertReceiver]:
     """Return the receivers that the configuration declares."""
-    names = sorted(context.alerts.receivers) if context.alerts else []
-    newest = await context.database.read(queries.list_newest, names)
-    return [_to_receiver(name, newest.get(name)) for name in names]
+    if context.alerts is None:
+        return []
+    newest = await context.alerts.list_newest()
+    return [_to_receiver(name, newest.get(name)) for name in sorted(context.alerts.receivers)]
 
 
 @router.post("/alerts/{receiver_id}/test", **extension("Send a test alert", Scope.WRITE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Query
@@ -28,9 +29,9 @@ _WORST_FIRST: Final = ("problem", "warning", "ok")
 class Finding(Resource):
     """The result of one check.
 
-    `about` is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `address` (of
-    clients), or a failed `import_job`, `prompt_run`, `export` or `delivery`; `id` is that of the resource, for a queue
-    its connector's. `state` is `ok`, `warning` or `problem`. `fix` is the command that fixes it.
+    `about` is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `receiver` (of
+    alerts), `address` (of clients), or a failed `import_job`, `prompt_run`, `export` or `delivery`; `id` is that of the
+    resource, for a queue its connector's. `state` is `ok`, `warning` or `problem`. `fix` is the command that fixes it.
     """
 
     about: str
@@ -100,9 +101,10 @@ def _create_examiner(context: ApiContext) -> Examiner:
     state_dir = context.settings.state_dir
     parts = {**context.processors, **context.dependencies}
     able = {name: each for name, each in parts.items() if isinstance(each, Examinable)}
-    return Examiner(
-        context.database, context.clock, context.storages, context.queues, state_dir, processors=able
-    )
+    alerts = context.alerts
+    receivers = {name: partial(alerts.examine, name) for name in alerts.receivers} if alerts else {}
+    opening = context.storages, context.queues, state_dir
+    return Examiner(context.database, context.clock, *opening, processors=able, receivers=receivers)
 
 
 def _pressure_findings(pressure: dict[str, Any] | None) -> list[Found]:

@@ -87,28 +87,42 @@ def has_any(tx: Tx) -> bool:
     return any(tx.first(sa.select(table.c.receiver).limit(1)) is not None for table in tables)
 
 
-def forget_others(tx: Tx, receivers: Sequence[str]) -> None:
-    """Forget what other receivers know, with their unsent messages, and all messages that ended a month ago."""
-    for table in (alert_problems, alert_messages):
-        tx.execute(sa.delete(table).where(table.c.receiver.not_in(receivers)))
-    old = alert_messages.c.completed_at < tx.now - _KEPT_SECONDS
-    tx.execute(sa.delete(alert_messages).where(old))
+def forget_others(tx: Tx, receivers: Sequence[str], *, shared: bool = False) -> None:
+    """Forget what other receivers know, with their messages, and all messages that ended a month ago.
+
+    Where the database is `shared` others may belong to another node: they are forgotten when nothing has happened to
+    them for a month.
+    """
+    old = tx.now - _KEPT_SECONDS
+    known, messages = alert_problems.c, alert_messages.c
+    lasts = [sa.func.coalesce(moment, known.seen_at) >= old for moment in (known.absent_at, known.alerted_at)]
+    unknown: list[sa.ColumnElement[bool]] = [known.receiver.not_in(receivers)]
+    unsent: list[sa.ColumnElement[bool]] = [messages.receiver.not_in(receivers)]
+    if shared:
+        unknown += [known.seen_at < old, sa.not_(sa.or_(*lasts))]
+        unsent += [messages.created_at < old]
+    tx.execute(sa.delete(alert_problems).where(*unknown))
+    tx.execute(sa.delete(alert_messages).where(sa.or_(sa.and_(*unsent), messages.completed_at < old)))
 
 
-def begin(tx: Tx) -> list[AlertMessage]:
-    """Return the messages that are due, as under way: another sender takes them after LEASE_SECONDS at the earliest."""
+def begin(tx: Tx, receivers: Iterable[str]) -> list[AlertMessage]:
+    """Return the messages to them that are due, as under way: another sender takes them after LEASE_SECONDS."""
     table = alert_messages
-    due = sa.select(table.c.id).where(table.c.next_at <= tx.now).order_by(table.c.id).limit(_AT_ONCE)
+    due = _select_due(tx, receivers).order_by(table.c.id).limit(_AT_ONCE)
     taken = sa.update(table).where(table.c.id.in_(due), table.c.next_at <= tx.now)
     values = {"attempts": table.c.attempts + 1, "next_at": tx.now + LEASE_SECONDS}
     rows = tx.execute(taken.values(values).returning(*table.c)).all()
     return sorted(models_of(AlertMessage, rows), key=lambda each: each.id)
 
 
-def has_due(tx: Tx) -> bool:
-    """Return whether a message is due."""
-    due = sa.select(alert_messages.c.id).where(alert_messages.c.next_at <= tx.now)
-    return tx.first(due.limit(1)) is not None
+def has_due(tx: Tx, receivers: Iterable[str]) -> bool:
+    """Return whether a message to one of them is due."""
+    return tx.first(_select_due(tx, receivers).limit(1)) is not None
+
+
+def _select_due(tx: Tx, receivers: Iterable[str]) -> sa.Select[Any]:
+    table = alert_messages.c
+    return sa.select(table.id).where(table.next_at <= tx.now, table.receiver.in_(list(receivers)))
 
 
 def finish(tx: Tx, message: AlertMessage, error: str | None, retry_after: float | None) -> str:

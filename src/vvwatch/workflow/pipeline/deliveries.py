@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, sign_body, sign_message
+from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status, signature_headers
 from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
@@ -144,13 +144,10 @@ class Deliveries:
             return Reply(None, "", closed.message, 0.0)
         message_id, sent_at = names["Idempotency-Key"], int(self._clock.now())
         headers = {
-            "webhook-id": message_id,
-            "webhook-timestamp": str(sent_at),
-            "webhook-signature": sign_message(secret, message_id, sent_at, body),
+            **signature_headers(secret, message_id, sent_at, body),
             "Content-Type": "application/json",
             "X-Webhook-ID": webhook.id,
             "X-Event-Type": envelope["event"],
-            "X-Webhook-Signature": sign_body(secret, body),
         }
         return await self._sender.post(webhook.url, body, headers | dict(names))
 

@@ -49,6 +49,7 @@ _SUBJECTS: Final = {
     "connector": "access",
     "queue": "queue",
     "processor": "answers",
+    "receiver": "access",
 }
 _USES: Final = {"import": "listed and read", "export": "written to"}
 _LOG: Final = "journalctl -u vvwatch"
@@ -58,9 +59,9 @@ _LOG: Final = "journalctl -u vvwatch"
 class Found:
     """A finding about a subject.
 
-    The subject is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `address` (of
-    clients), or what failed: `import_job`, `prompt_run`, `export`, `delivery`. `id` is that of the node, processor,
-    connector (also for its queue) or resource; empty for host and database.
+    The subject is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `receiver`
+    (of alerts), `address` (of clients), or what failed: `import_job`, `prompt_run`, `export`, `delivery`. `id` is that
+    of the node, processor, receiver, connector (also for its queue) or resource; empty for host and database.
     """
 
     about: str
@@ -114,7 +115,7 @@ class Examiner:
     """Examines and repairs. `open_storage` and `open_queue` take a connector's row and may block.
 
     `open_queue` opens a queue for one examination, or returns None if the connector has none. `state_dir` holds the
-    database and the spool. `processors` are those that can check their dependencies.
+    database and the spool. `processors` are those that can check their dependencies, `receivers` those of alerts.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Examiner:
         state_dir: Path | None,
         seconds: float = _LONGEST_SECONDS,
         processors: Mapping[str, Examinable] = MappingProxyType({}),
+        receivers: Mapping[str, Callable[[], Awaitable[Iterable[Finding]]]] = MappingProxyType({}),
     ) -> None:
         self._database = database
         self._clock = clock
@@ -134,6 +136,7 @@ class Examiner:
         self._state_dir = state_dir
         self._seconds = seconds
         self._processors = processors
+        self._receivers = receivers
 
     async def examine(self, health: Health, connector_id: str | None = None) -> list[Found]:
         """Return all findings; with `connector_id` only those of it and what uses it. Raises NotFound."""
@@ -179,11 +182,11 @@ class Examiner:
         return _Part("database", "", look)
 
     def _upstreams(self) -> list[_Part]:
-        """Return the parts of the processors' dependencies: endpoints, programs, other services."""
+        """Return the parts of what work depends on: endpoints, programs, other services, receivers of alerts."""
         return [
             _Part("processor", name, partial(_check_processor, processor))
             for name, processor in self._processors.items()
-        ]
+        ] + [_Part("receiver", name, look) for name, look in self._receivers.items()]
 
     def _connector(self, row: Connector) -> list[_Part]:
         if row.status == catalog.DISABLED:
