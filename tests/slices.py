@@ -1,9 +1,11 @@
-"""Which tests a run takes: each function but the slow ones, and not with each of its cases.
+"""Which tests a run takes: all that are cheap, and some cases of the others.
 
-A test that is parametrised over engines runs on one of them, unless its folder stands in `BOTH_ENGINES`. A folder,
-module or function in `ONE_IN` runs one of so many cases. In `TURNS` the functions of a folder or module take
-turns: one of so many runs. The seed chooses; each case runs with one of `rounds` seeds that follow each other. Only a
-run of everything is cut: what is named on the command line runs with all its cases.
+A test that is parametrised over engines runs on one of them, unless its folder stands in `BOTH_ENGINES`. A function
+in `ONE_IN` runs with one of so many cases. In `TURNS` all cases of a folder, module or function take turns: one of so
+many runs. Those in `WHOLE` run together or not at all. The seed chooses; each case runs with one of `rounds` seeds that
+follow each other. Only a run of everything is cut: what is named on the command line runs with all its cases.
+
+The numbers give every folder a share of the CPU time of a run that fits its risk: see "Test" in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -25,36 +27,62 @@ SEED: Final = os.environ.get("VVWATCH_SEED") or os.environ.setdefault(
 
 BOTH_ENGINES: Final = ("tests/store/db/",)
 ONE_IN: Final[Mapping[str, int]] = {
-    "tests/api/": 3,
-    "tests/contract/": 6,  # providers, their servers, faults
-    "tests/model/test_watching_model.py": 8,
-    "tests/processors/": 6,  # formats, decoders, models, programs
-    "tests/providers/": 4,
-    "tests/sdk/": 2,  # both clients
-    "tests/wire/": 3,
+    "tests/cli/test_narrow.py": 4,
+    "tests/senders/": 2,
+    "tests/systemd/": 3,
+    "tests/test_processors_docs.py": 3,
 }
+"""Of how many cases one runs; at least one of each function."""
+
 TURNS: Final[Mapping[str, int]] = {
-    "tests/cli/test_dev.py": 3,  # each starts Python several times
-    "tests/conformance/": 2,
-    "tests/crash/": 8,  # real daemons, killed again and again
-    "tests/crash/test_crash.py::test_every_commit_of_the_pipeline_is_a_point": 1,
-    "tests/daemon/": 2,
-    "tests/daemon/test_deletions.py": 3,
-    "tests/daemon/test_event_queues.py": 3,
-    "tests/e2e/": 8,  # real daemons, real waits
-    "tests/processors/openai/test_real_model.py": 4,
-    "tests/processors/sandbox/test_under_the_unit.py": 3,
-    "tests/store/watching/test_burst.py": 3,
-    "tests/test_docs.py::test_a_newcomers_first_command": 3,  # installs everything
-    "tests/test_docs.py::test_every_benchmark_runs": 7,
-    "tests/test_monitoring.py::test_a_prometheus": 2,  # a daemon that is measured
-    "tests/test_monitoring.py::test_a_running_daemon": 2,
-    "tests/test_processors_docs.py::test_a": 4,  # newcomers with models and programs
-    "tests/test_rolling_update.py": 3,
-    "tests/test_supply.py::test_the_bill_of_materials": 4,
-    "tests/test_supply.py::test_the_page_on_licences": 4,
+    "tests/api/": 11,
+    "tests/api/openapi/": 2,
+    "tests/cli/test_db": 7,  # killed at every step
+    "tests/cli/test_dev.py": 5,  # each starts Python several times
+    "tests/conformance/": 3,
+    "tests/contract/": 13,  # providers, their servers, faults
+    "tests/crash/": 11,  # real daemons, killed again and again
+    "tests/crash/test_crash.py::test_every_commit_of_the_pipeline_is_a_point": 3,
+    "tests/daemon/": 5,
+    "tests/daemon/test_deletions.py": 7,
+    "tests/daemon/test_event_queues.py": 7,
+    "tests/e2e/": 17,  # real daemons, real waits
+    "tests/media/": 3,
+    "tests/model/": 13,
+    "tests/processors/": 11,  # formats, decoders, models, programs
+    "tests/processors/openai/": 3,
+    "tests/processors/openai/test_real_model.py": 7,
+    "tests/processors/sandbox/test_under_the_unit.py": 7,
+    "tests/providers/": 5,
+    "tests/sdk/": 7,
+    "tests/store/": 5,
+    "tests/store/db/": 3,
+    "tests/store/watching/test_burst.py": 5,
+    "tests/test_docs.py::test_a_newcomers_first_command": 5,  # installs everything
+    "tests/test_docs.py::test_dev_on_a_folder": 3,
+    "tests/test_docs.py::test_every_benchmark_runs": 11,
+    "tests/test_docs.py::test_every_other_command_runs": 5,
+    "tests/test_docs_upgrade.py": 3,
+    "tests/test_docs_webhooks.py": 2,
+    "tests/test_guardian.py": 3,
+    "tests/test_monitoring.py::test_a_prometheus": 3,  # a daemon that is measured
+    "tests/test_monitoring.py::test_a_running_daemon": 3,
+    "tests/test_otel.py": 3,
+    "tests/test_processors_docs.py::test_a": 5,  # newcomers with models and programs
+    "tests/test_rolling_update.py": 5,
+    "tests/test_supply.py::test_the_bill_of_materials": 5,
+    "tests/test_supply.py::test_the_page_on_licences": 5,
+    "tests/wire/": 5,
+    "tests/workflow/": 7,
 }
-"""Of how many functions one runs; none may."""
+"""Of how many cases one runs; of some functions none. Primes: a table of six providers is not met at one of them."""
+
+WHOLE: Final[Mapping[str, int]] = {
+    "tests/browser/": 3,  # starts a browser and fills a daemon
+    "tests/test_docs_failures.py": 4,  # a daemon in thirty troubles
+    "tests/test_docs_start.py": 4,
+}
+"""Of how many runs one takes all their cases: what the cases share costs more than they do."""
 
 
 class Case(NamedTuple):
@@ -71,25 +99,33 @@ def choose(
     one_in: Mapping[str, int] = ONE_IN,
     turns: Mapping[str, int] = TURNS,
     both: tuple[str, ...] = BOTH_ENGINES,
+    whole: Mapping[str, int] = WHOLE,
 ) -> set[Case]:
     """Return the cases that run with this seed: at least one of each function that takes no turns."""
     families: dict[str, dict[tuple[str, str], list[Case]]] = defaultdict(lambda: defaultdict(list))
     for case in sorted(set(cases)):
-        families[_longest(case.function, turns) or case.function][case.function, case.id].append(case)
+        family = _longest(case.function, (*turns, *whole)) or case.function
+        families[family][case.function, case.id].append(case)
     chosen: set[Case] = set()
     for family, groups in families.items():
         turn = crc32(family.encode()) + _number(seed)
-        every = turns.get(family) or min(one_in.get(_longest(family, one_in), 1), len(groups))
+        every = whole.get(family) or turns.get(family)
+        every = every or min(one_in.get(_longest(family, one_in), 1), len(groups))
         for place, group in enumerate(groups.values()):
-            if place % every == turn % every:
+            if turn % every == (0 if family in whole else place % every):
                 one = group[(turn // every + place) % len(group)]
                 chosen.update(group if family.startswith(both) else [one])
     return chosen
 
 
-def rounds(one_in: Mapping[str, int] = ONE_IN, turns: Mapping[str, int] = TURNS, engines: int = 2) -> int:
+def rounds(
+    one_in: Mapping[str, int] = ONE_IN,
+    turns: Mapping[str, int] = TURNS,
+    whole: Mapping[str, int] = WHOLE,
+    engines: int = 2,
+) -> int:
     """Return after how many seeds that follow each other each case has run."""
-    return engines * max([1, *one_in.values(), *turns.values()])
+    return engines * max([1, *one_in.values(), *turns.values(), *whole.values()])
 
 
 def sample(items: Sequence[T], count: int, seed: str = SEED, *, full: bool = FULL) -> list[T]:
