@@ -47,6 +47,7 @@ TURNS: Final[Mapping[str, int]] = {
     "tests/daemon/test_deletions.py": 7,
     "tests/daemon/test_event_queues.py": 7,
     "tests/e2e/": 17,  # real daemons, real waits
+    "tests/e2e/test_way_of_the_data.py::test_the_whole_way": 1,
     "tests/media/": 3,
     "tests/model/": 13,
     "tests/processors/": 11,  # formats, decoders, models, programs
