@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
+from itertools import repeat
 from typing import Final
 
 _TIMECODE: Final = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
@@ -54,17 +56,27 @@ class Counting:
 
     def to_text(self, frame: int) -> str:
         """Return the timecode of the frame number `frame`, which starts again after 24 hours."""
-        number, nominal, dropped = frame % self.frames_a_day, self.nominal, self._dropped
-        if dropped:
-            tens, rest = divmod(number, 600 * nominal - 9 * dropped)
+        return self.to_texts([frame])[0]
+
+    def to_texts(self, frames: Iterable[int]) -> list[str]:
+        """Return the timecodes of frame numbers, which start again after 24 hours."""
+        nominal, point = self.nominal, ";" if self.drop_frame else ":"
+        digits, minutes = _list_numbers(nominal), list_minutes()
+        return [
+            f"{minutes[second // 60]}{_TWO_DIGITS[second % 60]}{point}{digits[number]}"
+            for second, number in map(divmod, self._count_all_numbers(frames), repeat(nominal))
+        ]
+
+    def _count_all_numbers(self, frames: Iterable[int]) -> Iterator[int]:
+        """Yield the frame numbers as they would be if none were left out."""
+        nominal, dropped, day = self.nominal, self._dropped, self.frames_a_day
+        if not dropped:
+            yield from [frame % day for frame in frames]
+            return
+        for frame in frames:
+            tens, rest = divmod(frame % day, 600 * nominal - 9 * dropped)
             minutes = (rest - dropped) // (60 * nominal - dropped) if rest >= dropped else 0
-            number += dropped * (9 * tens + minutes)
-        seconds, frames = divmod(number, nominal)
-        minutes, seconds = divmod(seconds, 60)
-        hours, minutes = divmod(minutes, 60)
-        last = _TWO_DIGITS[frames] if nominal <= 100 else f"{frames:03d}"
-        point = ";" if dropped else ":"
-        return f"{_TWO_DIGITS[hours]}:{_TWO_DIGITS[minutes]}:{_TWO_DIGITS[seconds]}{point}{last}"
+            yield frame % day + dropped * (9 * tens + minutes)
 
     def parse(self, text: str) -> int:
         """Return the frame number of a timecode. Raises ValueError for none, and for a number that is left out."""
@@ -77,6 +89,18 @@ class Counting:
             raise ValueError(f"{text[:20]!r} is no timecode at {format_rate(self.rate)} frames a second")
         minutes += 60 * hours
         return (60 * minutes + seconds) * self.nominal + frames - self._dropped * (minutes - minutes // 10)
+
+
+@cache
+def list_minutes() -> Sequence[str]:
+    """Return "00:00:", "00:01:" and so on for the minutes of a day."""
+    return [f"{hour}:{minute}:" for hour in _TWO_DIGITS[:24] for minute in _TWO_DIGITS[:60]]
+
+
+@cache
+def _list_numbers(nominal: int) -> Sequence[str]:
+    """Return how the frames of a second are written: with two digits, or with three at more than 100 a second."""
+    return _TWO_DIGITS if nominal <= 100 else [f"{number:03d}" for number in range(nominal)]
 
 
 def is_timecode(text: str) -> bool:
@@ -137,20 +161,20 @@ def _snap_rate(rate: Fraction) -> Fraction | None:
     return next((each for each in (whole, ntsc) if abs(each - rate) <= rate / 5000), None)
 
 
-def frame_counter(rate: Fraction) -> Callable[[float], int]:
-    """Return what gives the number of the frame that begins nearest to a moment in seconds; the later one of two."""
+def frame_counter(rate: Fraction) -> Callable[[Iterable[float]], list[int]]:
+    """Return what gives the numbers of the frames that begin nearest to moments in seconds; the later ones of two."""
     factor, unit = 2 * rate.numerator, _MICROSECONDS * rate.denominator
     divisor = 2 * unit
 
-    def count(seconds: float) -> int:
-        return (round(seconds * _MICROSECONDS) * factor + unit) // divisor
+    def count(moments: Iterable[float]) -> list[int]:
+        return [(round(seconds * _MICROSECONDS) * factor + unit) // divisor for seconds in moments]
 
     return count
 
 
 def frame_at(seconds: float, rate: Fraction) -> int:
     """Return the number of the frame that begins nearest to `seconds`; the later one of two."""
-    return frame_counter(rate)(seconds)
+    return frame_counter(rate)([seconds])[0]
 
 
 def format_rate(rate: Fraction) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from operator import add
 from typing import BinaryIO, Final
 
 from vvwatch.core.timecode import format_rate
@@ -15,18 +16,17 @@ from vvwatch.formats.timelines import Timeline, open_timeline
 _MOST_EVENTS: Final = 999
 _MOST_FRAMES: Final = 60
 _REEL_LETTERS: Final = 8
-_KEPT_TEXTS: Final = 8
 _RESERVED_REELS: Final = frozenset({"", "AX", "BL"})
 
 
 def _write_edl(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     timeline = _open_list(items)
-    file.writelines(line.encode() for line in (*_head(timeline), *_events(timeline)))
+    file.writelines(text.encode() for text in (_head(timeline), *_events(timeline)))
 
 
 def _write_marker_list(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     timeline = _open_list(items)
-    file.writelines(line.encode() for line in (*_head(timeline), *_markers(timeline)))
+    file.writelines(text.encode() for text in (_head(timeline), *_markers(timeline)))
 
 
 def _open_list(items: Iterable[ExportedItem]) -> Timeline:
@@ -40,9 +40,9 @@ def _open_list(items: Iterable[ExportedItem]) -> Timeline:
     return timeline
 
 
-def _head(timeline: Timeline) -> Iterator[str]:
-    yield f"TITLE: {timeline.name}\n"
-    yield f"FCM: {'DROP FRAME' if timeline.counting.drop_frame else 'NON-DROP FRAME'}\n\n"
+def _head(timeline: Timeline) -> str:
+    counting = "DROP FRAME" if timeline.counting.drop_frame else "NON-DROP FRAME"
+    return f"TITLE: {timeline.name}\nFCM: {counting}\n\n"
 
 
 def _remarks(timeline: Timeline) -> str:
@@ -52,36 +52,50 @@ def _remarks(timeline: Timeline) -> str:
 
 
 def _events(timeline: Timeline) -> Iterator[str]:
-    """Yield an event a segment; a marker stands at its start, by the clock of the record."""
+    """Yield an event a segment, many at a time; a marker stands at its start, by the clock of the record."""
     edit = _format_edit(_reel_name(timeline), "A" if timeline.media_type == "audio" else "V")
-    names = f"* FROM CLIP NAME: {timeline.name}\n* SOURCE FILE: {timeline.key}\n"
-    to_text, first, remarks = (
-        lru_cache(_KEPT_TEXTS)(timeline.counting.to_text),
-        timeline.start,
-        _remarks(timeline),
-    )
-    for cut in timeline.cuts():
-        source, record = first + cut.start, first + cut.record
-        starts = to_text(record)
-        yield (
-            f"{cut.number:03d}{edit}{to_text(source)} {to_text(source + cut.length)} "
-            f"{starts} {to_text(record + cut.length)}\n{names}* LOC: {starts} GREEN   {cut.title}\n{remarks}\n"
-        )
+    names = f"* FROM CLIP NAME: {timeline.name}\n* SOURCE FILE: {timeline.key}\n* LOC: "
+    remarks = _remarks(timeline)
+    for cuts, titles in timeline.titled_cuts():
+        begins, ends = _format_spans(timeline, cuts.records, cuts.lengths)
+        is_same = cuts.starts == cuts.records
+        ins, outs = (begins, ends) if is_same else _format_spans(timeline, cuts.starts, cuts.lengths)
+        columns = zip(cuts.numbers, ins, outs, begins, ends, titles, strict=True)
+        events = [
+            f"{number:03d}{edit}{start} {end} {begin} {stop}\n{names}{begin} GREEN   {title}\n"
+            for number, start, end, begin, stop, title in columns
+        ]
+        events[0] += remarks
         remarks = ""
+        yield "\n".join((*events, ""))
 
 
 def _markers(timeline: Timeline) -> Iterator[str]:
-    """Yield a marker a segment, at the times of the source: for a timeline that holds all of it."""
-    edit = _format_edit("001", "V")
-    to_text, first, remarks = timeline.counting.to_text, timeline.start, _remarks(timeline)
-    for cut in timeline.cuts():
-        times = f"{to_text(first + cut.start)} {to_text(first + cut.start + 1)}"
-        title = cut.title.replace("|", "¦")
-        yield (
-            f"{cut.number:03d}{edit}{times} {times}\n"
-            f" |C:ResolveColorBlue |M:{title} |D:{cut.length}\n{remarks}\n"
-        )
+    """Yield a marker a segment, many at a time, at the times of the source: for a timeline that holds all of it."""
+    edit, remarks = _format_edit("001", "V"), _remarks(timeline)
+    for cuts, titles in timeline.titled_cuts():
+        ins, outs = _format_spans(timeline, cuts.starts, repeat(1))
+        columns = zip(cuts.numbers, ins, outs, titles, cuts.lengths, strict=True)
+        markers = [
+            f"{number:03d}{edit}{start} {end} {start} {end}\n"
+            f" |C:ResolveColorBlue |M:{title.replace('|', '¦')} |D:{length}\n"
+            for number, start, end, title, length in columns
+        ]
+        markers[0] += remarks
         remarks = ""
+        yield "\n".join((*markers, ""))
+
+
+def _format_spans(
+    timeline: Timeline, starts: Sequence[int], lengths: Iterable[int]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the timecodes of first frames, and of the frames behind the last."""
+    begins = [timeline.start + start for start in starts]
+    ends = list(map(add, begins, lengths))
+    if begins[1:] == ends[:-1]:  # one clip follows another
+        texts = timeline.counting.to_texts([*begins, ends[-1]])
+        return texts[:-1], texts[1:]
+    return timeline.counting.to_texts(begins), timeline.counting.to_texts(ends)
 
 
 def _format_edit(reel: str, track: str) -> str:

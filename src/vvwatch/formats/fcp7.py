@@ -5,12 +5,13 @@ Pictures that have sound are linked with it, clip by clip, so that an editor pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import BinaryIO, Final
 
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.texts import escape_xml
-from vvwatch.formats.timelines import Cut, Place, Timeline, open_timeline
+from vvwatch.formats.texts import escape_all_xml, escape_xml
+from vvwatch.formats.timelines import Cuts, Timeline, open_timeline
 
 _SAME_FILE: Final = '<file id="file-1"/>'
 
@@ -22,14 +23,13 @@ def _write_fcp7(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     head = _format_clip_head(timeline)
     source = f'<file id="file-1">{_format_file(timeline)}</file>'
     file.write(_format_head(timeline, kind).encode())
-    for cut in timeline.cuts():
-        file.write(_format_clip(cut, head, source, is_linked=has_sound_beside).encode())
+    for cuts, titles in timeline.titled_cuts():
+        file.write(_format_clips(cuts, titles, head, source, is_linked=has_sound_beside).encode())
         source = _SAME_FILE
     file.write(f"</track></{kind}>".encode())
     if has_sound_beside:
         file.write(_format_sound_head(timeline).encode())
-        places = enumerate(timeline.places(), 1)
-        file.writelines(_format_sound(number, place, head).encode() for number, place in places)
+        file.writelines(_format_sounds(cuts, head).encode() for cuts in timeline.cuts())
         file.write(b"</track></audio>")
     file.write(b"</media>\n</sequence>\n</xmeml>\n")
 
@@ -61,14 +61,17 @@ def _format_clip_head(timeline: Timeline) -> str:
     return f"<name>{name}</name><duration>{length}</duration>{_format_rate(timeline)}"
 
 
-def _format_clip(cut: Cut, head: str, source: str, *, is_linked: bool) -> str:
-    """Return a clip; the `source` of the first describes the media, which later clips only name."""
-    links = _format_links(cut.number) if is_linked else ""
-    return (
-        f'<clipitem id="clipitem-{cut.number}">{head}'
-        f"<start>{cut.record}</start><end>{cut.record + cut.length}</end>"
-        f"<in>{cut.start}</in><out>{cut.start + cut.length}</out>{source}{links}"
-        f"<marker><name>{escape_xml(cut.title)}</name><comment/><in>{cut.start}</in><out>-1</out></marker></clipitem>\n"
+def _format_clips(cuts: Cuts, titles: Sequence[str], head: str, source: str, *, is_linked: bool) -> str:
+    """Return clips; the `source` of the first describes the media, which all others only name."""
+    sources = chain((source,), repeat(_SAME_FILE))
+    columns = zip(*cuts, sources, escape_all_xml(titles), strict=False)
+    return "".join(
+        [
+            f'<clipitem id="clipitem-{number}">{head}<start>{record}</start><end>{record + length}</end>'
+            f"<in>{start}</in><out>{start + length}</out>{file}{_format_links(number) if is_linked else ''}"
+            f"<marker><name>{title}</name><comment/><in>{start}</in><out>-1</out></marker></clipitem>\n"
+            for number, start, length, record, file, title in columns
+        ]
     )
 
 
@@ -78,14 +81,15 @@ def _format_sound_head(timeline: Timeline) -> str:
     return f"\n<audio>{f'<format>{shape}</format>' if shape else ''}<track>\n"
 
 
-def _format_sound(number: int, place: Place, head: str) -> str:
-    """Return the sound of a clip; the marker is on its pictures."""
-    start, length, record = place
-    return (
-        f'<clipitem id="sound-{number}">{head}<start>{record}</start><end>{record + length}</end>'
-        f"<in>{start}</in><out>{start + length}</out>{_SAME_FILE}"
-        "<sourcetrack><mediatype>audio</mediatype><trackindex>1</trackindex></sourcetrack>"
-        f"{_format_links(number)}</clipitem>\n"
+def _format_sounds(cuts: Cuts, head: str) -> str:
+    """Return the sound of clips; the markers are on their pictures."""
+    track = f"{_SAME_FILE}<sourcetrack><mediatype>audio</mediatype><trackindex>1</trackindex></sourcetrack>"
+    return "".join(
+        [
+            f'<clipitem id="sound-{number}">{head}<start>{record}</start><end>{record + length}</end>'
+            f"<in>{start}</in><out>{start + length}</out>{track}{_format_links(number)}</clipitem>\n"
+            for number, start, length, record in zip(*cuts, strict=True)
+        ]
     )
 
 

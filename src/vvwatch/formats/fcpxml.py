@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final
 
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.texts import escape_xml
-from vvwatch.formats.timelines import Cut, Timeline, open_timeline
+from vvwatch.formats.texts import escape_all_xml, escape_xml
+from vvwatch.formats.timelines import Cuts, Timeline, open_timeline
 
 _USUAL_SIZE: Final = (1920, 1080)
 
@@ -21,26 +21,34 @@ def _write_fcpxml(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     if element == "asset-clip":
         attributes += f' tcFormat="{_timecode_format(timeline)}"'
     file.write(_format_head(timeline).encode())
-    file.writelines(
-        _format_clip(
-            cut, element, attributes, (timeline.start, first), (rate.denominator, rate.numerator)
-        ).encode()
-        for cut in timeline.cuts()
-    )
+    firsts, frame = (timeline.start, first), (rate.denominator, rate.numerator)
+    for cuts, titles in timeline.titled_cuts():
+        clips = _format_clips(cuts, titles, element, attributes, firsts, frame)
+        file.write(clips.encode())
     file.write(b"</spine></sequence></project></event></library>\n</fcpxml>\n")
 
 
-def _format_clip(
-    cut: Cut, element: str, attributes: str, starts: tuple[int, int], frame: tuple[int, int]
+def _format_clips(
+    cuts: Cuts,
+    titles: Sequence[str],
+    element: str,
+    attributes: str,
+    firsts: tuple[int, int],
+    frame: tuple[int, int],
 ) -> str:
-    """Return a clip; `starts` are the first frames of the timeline and of the source, `frame` lasts for a fraction."""
-    record, source = starts
-    length, ticks = frame
-    start = f"{(source + cut.start) * length}/{ticks}s"
-    return (
-        f'<{element} {attributes} offset="{(record + cut.record) * length}/{ticks}s" start="{start}" '
-        f'duration="{cut.length * length}/{ticks}s">'
-        f'<marker start="{start}" duration="{length}/{ticks}s" value="{escape_xml(cut.title)}"/></{element}>\n'
+    """Return clips; `firsts` are the first frames of the timeline and of the source, `frame` lasts for a fraction."""
+    record_first, source_first = firsts
+    ticks, each = frame
+    records = [(record_first + record) * ticks for record in cuts.records]
+    starts = [(source_first + start) * ticks for start in cuts.starts]
+    columns = zip(records, starts, cuts.lengths, escape_all_xml(titles), strict=True)
+    return "".join(
+        [
+            f'<{element} {attributes} offset="{record}/{each}s" start="{start}/{each}s" '
+            f'duration="{length * ticks}/{each}s">'
+            f'<marker start="{start}/{each}s" duration="{ticks}/{each}s" value="{title}"/></{element}>\n'
+            for record, start, length, title in columns
+        ]
     )
 
 

@@ -8,7 +8,7 @@ from json.encoder import encode_basestring_ascii as quote_json
 from typing import Any, BinaryIO, Final
 
 from vvwatch.formats.items import ExportedItem, Format, Scope
-from vvwatch.formats.timelines import Cut, Timeline, open_timeline
+from vvwatch.formats.timelines import Cuts, Timeline, open_timeline
 
 _PLACE: Final = "clips"
 
@@ -17,12 +17,13 @@ def _write_otio(file: BinaryIO, items: Iterable[ExportedItem]) -> None:
     timeline = open_timeline(items)
     head, tail = json.dumps(_timeline_document(timeline)).split(f'["{_PLACE}"]', 1)
     reference = json.dumps(_reference_document(timeline))
-    name, rate = quote_json(timeline.name), json.dumps(_float_rate(timeline))
+    same = f'"name": {quote_json(timeline.name)}', f'"media_references": {{"DEFAULT_MEDIA": {reference}}}'
+    time = f'{{"OTIO_SCHEMA": "RationalTime.1", "rate": {json.dumps(_float_rate(timeline))}, "value": '
     file.write(f"{head}[".encode())
-    file.writelines(
-        f"{'' if cut.number == 1 else ','}\n{_format_clip(cut, name, reference, rate, timeline.start)}".encode()
-        for cut in timeline.cuts()
-    )
+    separator = "\n"
+    for cuts, titles in timeline.titled_cuts():
+        file.write(f"{separator}{_format_clips(cuts, titles, same, time, timeline.start)}".encode())
+        separator = ",\n"
     file.write(f"]{tail}\n".encode())
 
 
@@ -64,15 +65,20 @@ def _float_rate(timeline: Timeline) -> float:
     return float(timeline.counting.rate)
 
 
-def _format_clip(cut: Cut, name: str, reference: str, rate: str, first: int) -> str:
-    """Return a clip as JSON; `name`, `reference` and `rate` are JSON already."""
-    start = f'{{"OTIO_SCHEMA": "RationalTime.1", "rate": {rate}, "value": {first + cut.start}}}'
-    lasts = f'{{"OTIO_SCHEMA": "RationalTime.1", "rate": {rate}, "value": {cut.length}}}'
-    span = f'{{"OTIO_SCHEMA": "TimeRange.1", "start_time": {start}, "duration": {lasts}}}'
-    marker = f'{{"OTIO_SCHEMA": "Marker.2", "name": {quote_json(cut.title)}, "color": "GREEN", "marked_range": {span}}}'
-    return (
-        f'{{"OTIO_SCHEMA": "Clip.2", "name": {name}, "source_range": {span}, "markers": [{marker}], '
-        f'"active_media_reference_key": "DEFAULT_MEDIA", "media_references": {{"DEFAULT_MEDIA": {reference}}}}}'
+def _format_clips(cuts: Cuts, titles: Iterable[str], same: tuple[str, str], time: str, first: int) -> str:
+    """Return clips as JSON; `same` is what each says of its name and media, `time` how each of its times begins."""
+    name, references = same
+    spans = [
+        f'{{"OTIO_SCHEMA": "TimeRange.1", "start_time": {time}{first + start}}}, "duration": {time}{length}}}}}'
+        for start, length in zip(cuts.starts, cuts.lengths, strict=True)
+    ]
+    return ",\n".join(
+        [
+            f'{{"OTIO_SCHEMA": "Clip.2", {name}, "source_range": {span}, "markers": [{{"OTIO_SCHEMA": "Marker.2", '
+            f'"name": {title}, "color": "GREEN", "marked_range": {span}}}], '
+            f'"active_media_reference_key": "DEFAULT_MEDIA", {references}}}'
+            for span, title in zip(spans, map(quote_json, titles), strict=True)
+        ]
     )
 
 

@@ -5,42 +5,44 @@ Times are rounded to frames once, here. A clip keeps its length on both sides, a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import repeat
+from itertools import accumulate, islice
+from operator import add
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from vvwatch.core.timecode import Counting, format_rate, frame_at, frame_counter, is_countable, nearest_rate
 from vvwatch.formats.items import ExportedItem, NotApplicable
-from vvwatch.formats.texts import one_line, title_of
+from vvwatch.formats.texts import one_line, titles_of
 
 STILL_SECONDS: Final = 5
 """How long a picture is shown."""
 
-
-Place = tuple[int, int, int]
-"""The first frame of the source, the length, and the first frame of the timeline."""
+_CUTS_AT_ONCE: Final = 250
 
 
-class Cut(NamedTuple):
-    """One clip: frames from the first of the source, `record` from the first of the timeline."""
+class Cuts(NamedTuple):
+    """Some clips, one after the other: their numbers from 1, and frames from the first of the source.
 
-    number: int
-    start: int
-    length: int
-    record: int
-    title: str
+    `records` are frames from the first of the timeline.
+    """
+
+    numbers: range
+    starts: Sequence[int]
+    lengths: Sequence[int]
+    records: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """The clips of one media item on one track.
 
-    `start` is the number of the source's first frame, with which the timeline begins too. `length` counts the frames
-    of the timeline, `source_length` those of the source as far as anybody knows. `name` is that of the file.
+    `start` is the number of the source's first frame, with which the timeline begins too. `starts` and `lengths` are
+    those of the clips. `length` counts the frames of the timeline, `source_length` those of the source as far as
+    anybody knows. `name` is that of the file.
     """
 
     counting: Counting
@@ -52,36 +54,25 @@ class Timeline:
     probe: Mapping[str, Any]
     notes: tuple[str, ...]
     segments: Any
-    first_picture_seconds: float
-    length: int = 0
-    source_length: int = 0
+    starts: array[int]
+    lengths: array[int]
+    length: int
+    source_length: int
 
-    def cuts(self) -> Iterator[Cut]:
-        """Yield the clips in the order of the segments; each call begins again."""
-        for number, (segment, place) in enumerate(zip(self.segments, self.places(), strict=True), 1):
-            yield Cut(number, *place, title_of(segment, number))
-
-    def places(self) -> Iterator[Place]:
-        """Yield where each clip is, without the text that a cut has."""
+    def cuts(self) -> Iterator[Cuts]:
+        """Yield the clips in the order of the segments, some at a time; each call begins again."""
         record = 0
-        for start, length in self.spans():
-            yield start, length, record
-            record += length
+        for first in range(0, len(self.lengths), _CUTS_AT_ONCE):
+            lengths = self.lengths[first : first + _CUTS_AT_ONCE].tolist()
+            *records, record = accumulate(lengths, initial=record)
+            starts = self.starts[first : first + len(lengths)].tolist()
+            yield Cuts(range(first + 1, first + len(lengths) + 1), starts, lengths, records)
 
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """Yield the first frame of each clip in the source, and its length."""
-        count, first = frame_counter(self.counting.rate), self.first_picture_seconds
-        if self.media_type == "image":
-            yield from repeat((0, count(STILL_SECONDS)), len(self.segments))
-            return
-        known_time, known = -math.inf, 0
-        for segment in self.segments:
-            start = (
-                known if segment["start_time"] == known_time else max(0, count(segment["start_time"] - first))
-            )
-            known_time = segment["end_time"]
-            known = max(0, count(known_time - first))
-            yield start, max(1, known - start)
+    def titled_cuts(self) -> Iterator[tuple[Cuts, list[str]]]:
+        """Yield the clips as `cuts` does, and their titles."""
+        segments = iter(self.segments)
+        for cuts in self.cuts():
+            yield cuts, titles_of(islice(segments, len(cuts.numbers)), cuts.numbers[0])
 
 
 def open_timeline(items: Iterable[ExportedItem], most_frames_a_second: int | None = None) -> Timeline:
@@ -99,7 +90,9 @@ def open_timeline(items: Iterable[ExportedItem], most_frames_a_second: int | Non
         start = int(start * slower / rate)
         notes = (*notes, f"Counted at {format_rate(slower)} of {format_rate(rate)} frames a second.")
         rate = slower
-    plain = Timeline(
+    starts, lengths = _count_frames(item, rate)
+    seconds = max(0.0, (video["duration_seconds"] or 0.0) - timing.first_picture_seconds)
+    return Timeline(
         counting=Counting(rate, timing.drop_frame),
         start=start,
         name=one_line(video["key"].rsplit("/", 1)[-1]) or video["video_id"],
@@ -109,18 +102,35 @@ def open_timeline(items: Iterable[ExportedItem], most_frames_a_second: int | Non
         probe=video["probe"] or {},
         notes=notes,
         segments=segments,
-        first_picture_seconds=timing.first_picture_seconds,
+        starts=starts,
+        lengths=lengths,
+        length=sum(lengths),
+        source_length=max(frame_at(seconds, rate), *map(add, starts, lengths)),
     )
-    return _measure(plain, video["duration_seconds"] or 0.0)
 
 
-def _measure(plain: Timeline, duration_seconds: float) -> Timeline:
-    length = end = 0
-    for start, lasts in plain.spans():
-        length += lasts
-        end = max(end, start + lasts)
-    known = frame_at(max(0.0, duration_seconds - plain.first_picture_seconds), plain.counting.rate)
-    return replace(plain, length=length, source_length=max(known, end))
+def _count_frames(item: ExportedItem, rate: Fraction) -> tuple[array[int], array[int]]:
+    """Return the first frame of each segment in the source, and its length."""
+    segments, first = item.document["segments"], item.timing.first_picture_seconds
+    if item.document["video"]["media_type"] == "image":
+        count = len(segments)
+        return array("q", [0]) * count, array("q", [frame_at(STILL_SECONDS, rate)]) * count
+    count_frames = frame_counter(rate)
+    starts, lengths = array("q"), array("q")
+    remaining = iter(segments)
+    while some := list(islice(remaining, _CUTS_AT_ONCE)):
+        begins = [segment["start_time"] - first for segment in some]
+        ends = [segment["end_time"] - first for segment in some]
+        is_gapless = begins[1:] == ends[:-1]
+        outs = _clamp(count_frames(ends))
+        ins = _clamp(count_frames(begins[:1])) + outs[:-1] if is_gapless else _clamp(count_frames(begins))
+        starts.extend(ins)
+        lengths.extend([end - start if end > start else 1 for start, end in zip(ins, outs, strict=True)])
+    return starts, lengths
+
+
+def _clamp(frames: list[int]) -> list[int]:
+    return frames if min(frames) >= 0 else [max(0, frame) for frame in frames]
 
 
 def encode_uri(uri: str) -> str:
