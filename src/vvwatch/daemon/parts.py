@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from vvwatch.config import Config
+from vvwatch.daemon.limiting import Limiters
 from vvwatch.ports import Clock
 from vvwatch.processors.media.clips import Clipper
 from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.registry import Resources
+from vvwatch.processors.technical.early import EarlyResults
 from vvwatch.providers.local.uploads import UploadsFolder
 from vvwatch.providers.spool import Spool
 from vvwatch.senders.downloads import Downloads
@@ -48,6 +51,17 @@ def processing_limits(config: Config) -> Limits:
         probe_seconds=wanted.probe_seconds,
         max_pixels=wanted.max_pixels,
     )
+
+
+def build_resources(
+    config: Config, base: tuple[Database, Clock, Telemetry], limiters: Limiters, template: Template
+) -> Resources:
+    """Return what all processors receive."""
+    _, clock, telemetry = base
+    spool, wanted = config.state_dir / "spool", config.pictures
+    early = EarlyResults(clock, spool, (wanted.width, wanted.max_bytes) if wanted.enabled else None)
+    limits = processing_limits(config)
+    return Resources(limits, spool, clock, limiters.of, telemetry.emit, template, early)
 
 
 def build_files(config: Config, base: tuple[Database, Clock, Telemetry]) -> tuple[Uploads, Pictures]:

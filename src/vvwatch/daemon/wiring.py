@@ -18,7 +18,7 @@ from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
 from vvwatch.daemon.alerting import build_alerts, build_receivers
 from vvwatch.daemon.limiting import Limiters, compute_fingerprints
-from vvwatch.daemon.parts import build_files, open_senders, processing_limits
+from vvwatch.daemon.parts import build_files, build_resources, open_senders
 from vvwatch.daemon.serving import Connections
 from vvwatch.daemon.state_dir import prepare_state_dir
 from vvwatch.daemon.storages import Storages, open_queue
@@ -30,7 +30,7 @@ from vvwatch.ports.processing import Processor
 from vvwatch.processors.embedding.embedder import Embedder
 from vvwatch.processors.media.forking import Template
 from vvwatch.processors.registry import Resources, open_processors
-from vvwatch.processors.technical.processor import TechnicalProcessor
+from vvwatch.processors.technical.processor import open_prober
 from vvwatch.providers.local.filesystems import place_of
 from vvwatch.providers.local.source import FolderSource
 from vvwatch.providers.spool import Spool
@@ -226,7 +226,7 @@ def build_components(
     uploads, pictures = build_files(config, base)
     pauses, limiters, budgets = _build_limiters(config, box, base)
     template = Template(telemetry.emit)
-    resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit, template)
+    resources = build_resources(config, base, limiters, template)
     processors, speech = open_processors(config, resources), build_transcriber(config, database, resources)
     reading = _build_reading(config, resources, storages, processors)
     watcher, queues = _build_watcher(config, base, reading, random.random), partial(open_queue, storages)
@@ -269,11 +269,8 @@ def build_components(
 def _build_reading(
     config: Config, resources: Resources, storages: Storages, processors: Mapping[str, Processor]
 ) -> Reading:
-    prober = TechnicalProcessor(
-        limits=resources.limits, work_dir=resources.work_dir, template=resources.template
-    )
     bounds = config.processing.attempts, random.random, config.imports.bound, config.imports.patience
-    given = resources.clock, storages.for_work, prober, processors
+    given = resources.clock, storages.for_work, open_prober(resources), processors
     return Reading(*given, *bounds, names=config.processor_names)
 
 

@@ -38,6 +38,7 @@ Only the child and `sample_clips` load FFmpeg; the daemon never does.
 
     processor         its requests, answers and failures
     report            segments, metadata and sentences
+    early             results of small pictures, measured at the probe and kept for the run
     prompt            the fixed prompt, with the schemas that the results obey
 
 `command` asks a user's program by the protocol `exec/1`:

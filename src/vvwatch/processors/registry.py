@@ -18,6 +18,7 @@ from vvwatch.ports.processing import Limiter, Processor
 from vvwatch.processors.media.cutting import Cutter
 from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.technical.early import EarlyResults
 
 _MODULES: Final[Mapping[str, str]] = {
     "command": "vvwatch.processors.command.processor",
@@ -34,7 +35,7 @@ class Resources:
 
     `limits` bounds a confined child; `work_dir` holds private folders, and files there are left over from a crash if
     nothing is processed. `limiter` makes a processor's limiter from its name and rates. `emit` records telemetry.
-    `template` forks confined children.
+    `template` forks confined children. `early` has results of probes.
     """
 
     limits: Limits
@@ -43,6 +44,7 @@ class Resources:
     limiter: Callable[[str, Rates], Limiter]
     emit: Callable[..., None]
     template: Template | None = None
+    early: EarlyResults | None = None
 
 
 class Opener(Protocol):

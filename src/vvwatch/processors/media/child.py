@@ -99,7 +99,8 @@ def answer_request(request: dict[str, Any]) -> None:
 def _enter_sandbox(request: dict[str, Any]) -> None:
     """Import what the task needs, reopen the media for each reader, and enter the sandbox."""
     extracts = request["task"] == "extract"
-    for name in (*_MODULES[request["task"]], *_LOADED_LATE):
+    measures = _MODULES["process"] if "settings" in request else ()
+    for name in (*_MODULES[request["task"]], *measures, *_LOADED_LATE):
         import_module(name)
     # Own file descriptions: the position of the inherited one is shared with the parent.
     inherited = request["fd"]
@@ -146,22 +147,31 @@ def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict
     candidates = _make_candidates(request)
     found = stills.survey_picture(medium, bounds, candidates) if medium.media_type == "image" else None
     if request["task"] == "probe":
-        return {"probe": asdict(probing.probe_medium(medium, bounds, found))}
+        answer = {"probe": asdict(probing.probe_medium(medium, bounds, found))}
+        if found is None or "settings" not in request or answer["probe"]["damage"]:
+            return answer
+        return {**answer, **_report_measured(request, medium, found, candidates)}
     from vvwatch.processors.media import survey  # noqa: PLC0415
 
     _allow_cpu(request["limits"], medium.duration_seconds)
     found = found or survey.survey_medium(medium, bounds, _Progress(), candidates)
-    settings = RunSettings(**request["settings"])
     if request["task"] == "plan":
         from vvwatch.processors.media import planning  # noqa: PLC0415
 
-        plan = planning.make_plan(medium, found, settings)
+        plan = planning.make_plan(medium, found, RunSettings(**request["settings"]))
         packed = _pack_pictures(request, candidates, plan.spans, found)
         return {"plan": _write_lists(asdict(plan)), **packed}
+    return _report_measured(request, medium, found, candidates)
+
+
+def _report_measured(
+    request: Mapping[str, Any], medium: Medium, found: Survey, candidates: Candidates | None
+) -> dict[str, Any]:
+    from vvwatch.processors.media import probing  # noqa: PLC0415
     from vvwatch.processors.technical import report  # noqa: PLC0415
 
     probe = probing.probe_from_survey(medium, found)
-    result = report.build_result(probe, found, settings, medium.warnings)
+    result = report.build_result(probe, found, RunSettings(**request["settings"]), medium.warnings)
     spans = [(segment.start_time, segment.end_time) for segment in result.segments]
     packed = _pack_pictures(request, candidates, spans, found)
     return {"result": _write_lists(asdict(result)), **packed}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+import anyio.to_thread
 from pydantic import TypeAdapter
 
 from vvwatch.config import Secret
@@ -29,6 +31,7 @@ from vvwatch.processors.media.forking import Template
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.media.packs import describe_output, keep_pictures
 from vvwatch.processors.registry import Opener, Resources
+from vvwatch.processors.technical.early import EarlyResults, Identity
 from vvwatch.processors.technical.prompt import TECHNICAL_PROMPT, is_answerable, select_fields
 
 __all__ = ["TECHNICAL_PROMPT", "Limits", "TechnicalProcessor"]
@@ -51,11 +54,13 @@ class TechnicalProcessor:
         work_dir: Path,
         info: ProcessorInfo | None = None,
         template: Template | None = None,
+        early: EarlyResults | None = None,
     ) -> None:
         self.info = info or ProcessorInfo(TECHNICAL, TECHNICAL)
         self._limits = limits
         self._work_dir = work_dir
         self._template = template
+        self._early = early
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Raise InvalidInput unless the prompt asks for exactly what is measured here."""
@@ -68,8 +73,22 @@ class TechnicalProcessor:
 
     async def probe(self, fd: int) -> Probe:
         """Return the container's metadata and the gaps in its structure; decode a picture to be sure that it can be."""
-        answer = await self._ask({"task": "probe"}, fd, lambda _: None, self._limits.of_probe())
+        early = self._early
+        identity = await anyio.to_thread.run_sync(early.identify, fd) if early and early.are_wanted else None
+        if early is None or identity is None:
+            answer = await self._ask({"task": "probe"}, fd, lambda _: None, self._limits.of_probe())
+        else:
+            answer = await self._probe_early(early, identity, fd)
         return read_answer(_parse_probe, answer.of("probe"))
+
+    async def _probe_early(self, early: EarlyResults, identity: Identity, fd: int) -> Answer:
+        """Return the answer to a probe, and keep the measurements that it may bring."""
+        with early.draft() as draft:
+            task = {"task": "probe", "settings": asdict(RunSettings()), **describe_output(draft)}
+            answer = await self._ask(task, fd, lambda _: None, self._limits.of_probe(), draft)
+            if answer.of("result") is not None:
+                early.put(identity, answer, draft)
+        return answer
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
         """Return a cost of zero."""
@@ -91,13 +110,26 @@ class TechnicalProcessor:
         """Return the measurements of the media behind `fd`, and keep pictures in `draft`; raises as `process`."""
         self.check_prompt(prompt)
         check_settings(settings)
-        task = {"task": "process", "settings": asdict(settings), **describe_output(draft)}
-        answer = await self._ask(task, fd, progress, self._limits, draft)
+        answer = await self._take_early(fd, draft)
+        if answer is None:
+            task = {"task": "process", "settings": asdict(settings), **describe_output(draft)}
+            answer = await self._ask(task, fd, progress, self._limits, draft)
         result = read_answer(_parse_result, answer)
         kept = await keep_pictures(answer, draft)
         progress(1.0)
         selected = select_fields(result.metadata, _whole_schema(prompt))
         return replace(result, metadata=selected, pictures=kept)
+
+    async def _take_early(self, fd: int, draft: PictureDraft | None) -> Answer | None:
+        """Return the answer of the probe of this file if it measured what is wanted, and fill the draft."""
+        early = self._early
+        identity = None if early is None else await anyio.to_thread.run_sync(early.identify, fd)
+        found = None if early is None or identity is None else early.take(identity)
+        if early is None or found is None or not early.suits(draft):
+            return None
+        if draft is not None:
+            await anyio.to_thread.run_sync(os.write, draft.fd, found.pack)
+        return found.answer
 
     async def aclose(self) -> None:
         """Do nothing: no process outlives its item."""
@@ -121,8 +153,18 @@ def open_processor(
     resources: Resources,
 ) -> TechnicalProcessor:
     """Return the built-in processor."""
-    place: dict[str, Any] = {"work_dir": resources.work_dir, "template": resources.template}
-    return TechnicalProcessor(limits=resources.limits, info=table.info(name), **place)
+    return TechnicalProcessor(
+        limits=resources.limits,
+        work_dir=resources.work_dir,
+        info=table.info(name),
+        template=resources.template,
+        early=resources.early,
+    )
+
+
+def open_prober(resources: Resources) -> Prober:
+    """Return what reads the metadata of media; the built-in processor takes what it measured meanwhile."""
+    return open_processor(TECHNICAL, TechnicalProcessorTable(), None, resources)
 
 
 _: type[Processor] = TechnicalProcessor
