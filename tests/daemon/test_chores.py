@@ -103,3 +103,30 @@ async def test_a_chore_under_way_is_not_started_twice(calendar: Calendar) -> Non
         await anyio.wait_all_tasks_blocked()
         assert under_way == 1
         release.set()
+
+
+async def test_a_chore_that_is_wanted_while_it_runs_runs_once_more(calendar: Calendar) -> None:
+    """What was deleted meanwhile, the removal of orphans under way may have passed already."""
+    started, release, again = anyio.Event(), anyio.Event(), anyio.Event()
+    runs = 0
+
+    async def remove() -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            again.set()
+        started.set()
+        await release.wait()
+
+    calendar.add("orphans", remove, every_seconds=3600, first_seconds=0)
+    async with calendar.running():
+        with anyio.fail_after(10):
+            await started.wait()
+            calendar.run_now("orphans")
+            calendar.run_now("orphans")
+            await anyio.wait_all_tasks_blocked()
+            assert runs == 1
+            release.set()
+            await again.wait()
+        await anyio.wait_all_tasks_blocked()
+    assert runs == 2

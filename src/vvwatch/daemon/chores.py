@@ -11,7 +11,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import anyio
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_SUBMITTED,
+    JobExecutionEvent,
+    JobSubmissionEvent,
+)
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from fastapi import FastAPI
@@ -56,7 +62,10 @@ class Calendar:
             timezone="UTC",
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        self._scheduler.add_listener(self._report, EVENT_JOB_ERROR)
+        self._under_way: set[str] = set()
+        self._again: set[str] = set()
+        self._scheduler.add_listener(self._note_start, EVENT_JOB_SUBMITTED)
+        self._scheduler.add_listener(self._note_end, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
     def add(
         self, name: str, chore: Callable[[], Awaitable[object]], every_seconds: float, first_seconds: float
@@ -68,8 +77,11 @@ class Calendar:
         self._scheduler.add_job(chore, trigger, id=name, next_run_time=first)
 
     def run_now(self, name: str) -> None:
-        """Run a chore at once, whenever it was due."""
-        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+        """Run a chore at once, whenever it was due; one that is under way runs again when it ends."""
+        if name in self._under_way:  # the scheduler would skip it until its next time
+            self._again.add(name)
+        else:
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def follow_clock(self) -> None:
         """Run what is due later than its interval allows: the wall clock was set back."""
@@ -86,9 +98,20 @@ class Calendar:
         finally:
             self._scheduler.shutdown(wait=False)
 
-    def _report(self, event: JobExecutionEvent) -> None:
+    def _note_start(self, event: JobSubmissionEvent) -> None:
+        self._under_way.add(event.job_id)
+
+    def _note_end(self, event: JobExecutionEvent) -> None:
         if isinstance(event.exception, asyncio.CancelledError):  # the daemon stops
             return
+        if event.exception is not None:
+            self._report(event)
+        self._under_way.discard(event.job_id)
+        if event.job_id in self._again:
+            self._again.remove(event.job_id)
+            self.run_now(event.job_id)
+
+    def _report(self, event: JobExecutionEvent) -> None:
         self._telemetry.emit("task.failed", task=event.job_id, error=event.exception)
 
 
