@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import vvwatch
-from vvwatch.config.connectors import Connector
 from vvwatch.config.models import Settings
-from vvwatch.config.processors import KINDS as PROCESSORS
 from vvwatch.config.prompts import PromptPreset
 from vvwatch.options.tables import Table
 
@@ -44,13 +42,7 @@ def texts(path: Path) -> Iterator[str]:
 def models(annotation: Any) -> set[type[Table]]:
     """The tables that a field holds, of every type."""
     if isinstance(annotation, type) and issubclass(annotation, Table):
-        kinds = [
-            kind
-            for each in (Connector.kinds, PROCESSORS)
-            for kind in each.values()
-            if issubclass(kind, annotation)
-        ]
-        return {annotation, *kinds}
+        return {annotation, *vars(annotation).get("kinds", {}).values()}
     return set().union(*map(models, get_args(annotation)))
 
 

@@ -15,7 +15,7 @@ import pytest
 from vvwatch.config import PromptPreset, Settings, load
 from vvwatch.config.connectors import AnyConnector, CloudConnector, Connector, StorageDefaults
 from vvwatch.config.processors import KINDS as PROCESSORS
-from vvwatch.config.processors import PaidProcessor, ProcessorTable
+from vvwatch.config.processors import AnyProcessor, PaidProcessor
 from vvwatch.config.reading import table_at
 from vvwatch.config.transcription import Transcription
 from vvwatch.core.events import EVENT_TYPES
@@ -86,7 +86,7 @@ def test_every_option_stands_in_the_reference() -> None:
     assert found.pop(Settings) == set(Settings.model_fields) - sections
     only_tables = {Settings, StorageDefaults, Transcription}
     kinds = set[type[Table]]().union(*map(_models, [*Connector.kinds.values(), *PROCESSORS.values()]))
-    assert set(found) == _models(Settings) - only_tables - {AnyConnector, ProcessorTable} | kinds
+    assert set(found) == _models(Settings) - only_tables - {AnyConnector, AnyProcessor} | kinds
     for model, names in found.items():
         nested = {name for name, field in model.model_fields.items() if _holds_tables(field.annotation)}
         told = names | told_elsewhere(model)

@@ -15,7 +15,7 @@ from vvwatch.config.alerting import Alerts
 from vvwatch.config.connectors import AnyConnector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.outgoing import Attachments, Webhooks
-from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
+from vvwatch.config.processors import AnyProcessor, Budget, TechnicalProcessorTable
 from vvwatch.config.prompts import PromptPreset, PromptTable
 from vvwatch.config.transcription import Transcription
 from vvwatch.core.absence import Confirmation
@@ -313,7 +313,7 @@ class Settings(Table):
     storage: StorageDefaults = StorageDefaults()
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)
-    processors: dict[str, ProcessorTable] = Field(default_factory=dict)
+    processors: dict[str, AnyProcessor] = Field(default_factory=dict)
     pictures: PictureSettings = PictureSettings()
     transcription: Transcription = Transcription()
     search: Search = Search()

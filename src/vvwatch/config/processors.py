@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -14,8 +14,6 @@ from vvwatch.core.money import Price
 from vvwatch.core.processors import ProcessorInfo, Rates
 from vvwatch.options.fields import AbsolutePath, Endpoint, List, Proxy, VariableName, refuse
 from vvwatch.options.tables import Table, TableKind, TypedTable
-
-ProcessorType = Literal["technical", "command", "openai", "videovector"]
 
 _CHAT: Final = "/chat/completions"
 _ITEM_SECONDS: Final = 600.0
@@ -100,7 +98,7 @@ class ProcessorTable(TypedTable):
 
     kinds: ClassVar[dict[str, TableKind]] = {}
 
-    type: ProcessorType = "technical"
+    type: str = "technical"
     models: Annotated[tuple[ModelName, ...], List, Field(max_length=100)] = ()
 
     def info(self, name: str) -> ProcessorInfo:
@@ -217,14 +215,23 @@ class VideoVectorProcessor(PaidProcessor):
         return ProcessorInfo(name, self.type, self.models, transcribes=True, embeds_images=True)
 
 
+_TABLES: Final = (TechnicalProcessorTable, CommandProcessor, OpenAIProcessor, VideoVectorProcessor)
 KINDS: Final[Mapping[str, type[ProcessorTable]]] = {
-    "technical": TechnicalProcessorTable,
-    "command": CommandProcessor,
-    "openai": OpenAIProcessor,
-    "videovector": VideoVectorProcessor,
+    str(table.model_fields["type"].default): table for table in _TABLES
 }
 """The table of each type."""
 ProcessorTable.kinds.update(KINDS)
+
+if TYPE_CHECKING:
+    AnyProcessor = ProcessorTable
+else:
+
+    class AnyProcessor(ProcessorTable):
+        """A processor of any type."""
+
+        kinds: ClassVar[dict[str, TableKind]] = ProcessorTable.kinds
+
+        type: Literal[tuple(KINDS)] = "technical"
 
 
 def budgets_of(overall: Budget, processors: Mapping[str, ProcessorTable]) -> Budgets:
