@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 _VMSTAT: Final = Path("/proc/vmstat")
 _OWN_GROUP: Final = Path("/proc/self/cgroup")
 _GROUPS: Final = Path("/sys/fs/cgroup")
-_KILLS: Final = "oom_kill"
+_KILLS: Final = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 _THREADS: Final = "Threads:"
 _NANO: Final = 1e-9
 _STARVED_FRACTION: Final = 0.5
@@ -78,9 +79,8 @@ def _group_events_path() -> Path:
 
 
 def _read_kills(path: Path) -> int:
-    with suppress(OSError, ValueError):
-        for line in path.read_text().splitlines():
-            name, _, count = line.partition(" ")
-            if name == _KILLS:
-                return int(count)
+    # Read for every item: the lines before it are many.
+    with suppress(OSError):
+        found = _KILLS.search(path.read_bytes())
+        return int(found[1]) if found else 0
     return 0

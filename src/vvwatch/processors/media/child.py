@@ -133,6 +133,23 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         return _look_at(medium, request, bounds)
 
 
+def warm_up() -> None:
+    """Measure a picture that is made here: what is set up at the first use is there for children of this process."""
+    from vvwatch.processors.media import opening, rendering  # noqa: PLC0415
+
+    media, pack = os.memfd_create("media"), os.memfd_create("pack")
+    try:
+        os.write(media, rendering.make_grey_picture())
+        output = {"fd": pack, "most_bytes": 1 << 20}
+        request = {"task": "probe", "settings": {}, "width": 64, "output": output}
+        bounds = opening.Bounds(1 << 20, 1.0)
+        with opening.open_media(media, bounds) as medium:
+            _look_at(medium, request, bounds)
+    finally:
+        os.close(media)
+        os.close(pack)
+
+
 def _read_captions(medium: Medium, request: Mapping[str, Any]) -> dict[str, Any]:
     from vvwatch.processors.media import captions  # noqa: PLC0415
 

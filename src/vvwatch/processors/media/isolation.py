@@ -95,8 +95,8 @@ class Ending:
     """How a process ended: its exit status (negative: the signal), the limit it passed, its last words.
 
     `has_begun`: it had written something, as it does just before it opens the file. `hindrance` is what kept a
-    process that passed a limit from working. `lacked_memory`: the kernel killed processes meanwhile because memory
-    ran out.
+    process that passed a limit from working. `lacked_memory`: it died by SIGKILL, and the kernel killed processes
+    meanwhile because memory ran out.
     """
 
     status: int
@@ -159,7 +159,7 @@ class Conversation:
             bytes(self._tail),
             has_begun=self._received > 0,
             hindrance=self._hindrance,
-            lacked_memory=count_memory_kills() > self._kills,
+            lacked_memory=status == -signal.SIGKILL and count_memory_kills() > self._kills,
         )
 
     async def _open(self, request: bytes, *, closes: bool) -> None:

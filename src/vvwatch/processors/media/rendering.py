@@ -140,6 +140,14 @@ def encode_jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: i
     return Press().encode(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width))
 
 
+def make_grey_picture() -> bytes:
+    """Return a small JPEG file."""
+    frame = VideoFrame(128, 72, "yuvj420p")
+    for plane in frame.planes:
+        plane.update(bytes([128]) * plane.buffer_size)
+    return code_jpeg(frame)
+
+
 def code_jpeg(drawn: VideoFrame) -> bytes:
     """Return a picture of the format yuvj420p as a JPEG file."""
     drawn.pts = 0

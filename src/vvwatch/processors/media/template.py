@@ -37,6 +37,7 @@ def main() -> None:
     channel = socket.socket(fileno=0)
     child.die_with_parent(json.loads(channel.recv(_MESSAGE_BYTES))["parent"])
     child.import_modules()
+    child.warm_up()
     with suppress(OSError):  # children inherit it, and need no file for it then
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     sandbox.confine_template()

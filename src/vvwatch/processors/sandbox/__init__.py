@@ -87,6 +87,7 @@ def confine_template() -> None:
     """
     hide_memory()
     if sys.platform == "linux":
+        seccomp.prepare_filters()
         load_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         landlock.restrict_changes()
 

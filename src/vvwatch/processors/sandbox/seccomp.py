@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from vvwatch.processors.sandbox.system_calls import (
@@ -46,6 +47,7 @@ _KILL_PROCESS: Final = 0x80000000
 _FAIL: Final = 0x00050000
 _REFUSED: Final = _FAIL | errno.EPERM
 _UNKNOWN: Final = _FAIL | errno.ENOSYS
+_ANY_PID: Final = 0x7FFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +100,35 @@ def install_filter(*, creates_files: bool) -> bool:
     """
     if not is_available():
         return False
-    machine = os.uname().machine
-    code = b"".join(
-        _INSTRUCTION.pack(each.code, each.if_true, each.if_false, each.operand)
-        for each in build_filter(machine, os.getpid(), creates_files=creates_files)
+    code = _pack_filter(os.uname().machine, creates_files).replace(
+        _pack_pid(_ANY_PID), _pack_pid(os.getpid())
     )
     filters = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // _INSTRUCTION.size, ctypes.addressof(filters))
     if load_libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
         raise last_error("PR_SET_SECCOMP")
     return True
+
+
+@cache
+def _pack_filter(machine: str, creates_files: bool) -> bytes:  # `cache` wants it by position
+    """Return the filter in the kernel's form, with a number that no process has in the place of the process's own."""
+    return b"".join(
+        _INSTRUCTION.pack(each.code, each.if_true, each.if_false, each.operand)
+        for each in build_filter(machine, _ANY_PID, creates_files=creates_files)
+    )
+
+
+def _pack_pid(pid: int) -> bytes:
+    """Return the instruction that compares with `pid`, as `_allow_call` makes it."""
+    return _INSTRUCTION.pack(_JUMP_IF_EQUAL, 0, 1, pid)
+
+
+def prepare_filters() -> None:
+    """Build the filters now, for the processes that this one forks."""
+    if is_available():
+        for creates_files in (False, True):
+            _pack_filter(os.uname().machine, creates_files)
 
 
 def _allow_call(number: int, rule: Rule) -> Iterator[Instruction]:

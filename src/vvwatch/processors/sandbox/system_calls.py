@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 Rule = tuple[tuple[int, int, int], ...]
@@ -103,6 +104,7 @@ NUMBERS: Final[Mapping[str, Mapping[str, int]]] = {
 """The numbers of these calls, by architecture."""
 
 
+@cache
 def load_libc() -> Any:
     """Return the C library of this process, for calls that Python does not wrap."""
     return ctypes.CDLL(None, use_errno=True)
