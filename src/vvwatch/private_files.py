@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +63,15 @@ def make_private_folder(path: Path) -> None:
     if not path.parent.exists():
         make_private_folder(path.parent)
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def remove_anything(path: Path) -> None:
+    """Remove the file or the folder with all its contents, as far as possible: what stays must not stop a start."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def sync_folder(path: Path) -> None:

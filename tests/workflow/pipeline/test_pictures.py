@@ -76,6 +76,7 @@ async def test_a_draft_vanishes_unless_it_is_kept(packs: Pictures, tmp_path: Pat
 
 async def test_what_a_dead_process_left_half_is_removed_at_the_start(packs: Pictures, tmp_path: Path) -> None:
     (tmp_path / "pictures" / "x.part").write_bytes(b"half")
+    (tmp_path / "pictures" / "folder.part").mkdir()
     packs.prepare()
     assert files(tmp_path) == []
 

@@ -62,11 +62,11 @@ class Exports:
         self._rebuilding = anyio.Lock()
 
     def prepare(self) -> None:
-        """Create the folder; delete files that a dead process left incomplete."""
+        """Create the folder; delete what a dead process left incomplete, such as the folder of a table."""
         private_files.make_private_folder(self._folder)
         for path in self._folder.iterdir():
             if path.suffix not in _KEPT:
-                path.unlink()
+                private_files.remove_anything(path)
 
     async def remove_orphans(self) -> int:
         """Remove the documents of exports that were delivered or deleted; return the number of files."""

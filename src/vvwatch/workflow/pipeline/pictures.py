@@ -52,7 +52,7 @@ class Pictures:
         """Create the folder; delete what a dead process left incomplete."""
         private_files.make_private_folder(self._folder)
         for path in self._folder.glob("*.part"):
-            path.unlink()
+            private_files.remove_anything(path)
 
     def path(self, pack: PicturePack) -> Path:
         """Return where the file of a pack of this node is."""
