@@ -25,6 +25,7 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.formats.registry import FORMATS
 from vvwatch.ports import Job, Kind, WriteResult
 from vvwatch.store.db.database import Database
+from vvwatch.store.delivery import exports
 from vvwatch.store.schema import connectors, media, outputs, prompt_runs
 from vvwatch.workflow.pipeline.artifact_schema import json_schema
 from vvwatch.workflow.pipeline.exports import Exports
@@ -513,12 +514,50 @@ async def test_several_files_are_downloaded_in_one_zip(
     assert (await fetch(api, export)).content == response.content
 
 
+async def test_a_download_that_would_be_too_large_is_compressed(
+    api: Api, story: Story, exporting: Exports, clock: FakeClock
+) -> None:
+    job = await request(api, story, {"formats": EVERY, "files": "item"}, connector=False)
+    stored = len((await fetch(api, await done(api, exporting, job))).content)
+    exporting._most_bytes = stored - 1
+    job = await request(api, story, {"formats": EVERY, "files": "item"}, connector=False)
+    export = await done(api, exporting, job)
+    response = await fetch(api, export)
+    assert len(response.content) < stored
+    with zipfile.ZipFile(io.BytesIO(response.content)) as package:
+        assert {each.compress_type for each in package.infolist()} == {zipfile.ZIP_DEFLATED}
+        assert package.namelist() == [each["name"] for each in export["files"]] + ["manifest.json"]
+        for each in export["files"]:
+            assert hashlib.sha256(package.read(each["name"])).hexdigest() == each["sha256"]
+    (exporting._folder / f"{job.ref}.download").unlink()
+    clock.advance(1_000)
+    again = await exporting.document(await exporting._database.read(exports.get, job.ref))
+    assert again.read_bytes() == response.content
+    assert {path.suffix for path in exporting._folder.iterdir()} == {".download"}
+
+
+async def test_one_file_that_is_too_large_is_compressed_too(
+    api: Api, story: Story, exporting: Exports
+) -> None:
+    job = await request(api, story, {"formats": ["json"], "pretty": True}, connector=False)
+    document = (await fetch(api, await done(api, exporting, job))).content
+    exporting._most_bytes = len(document) - 1
+    job = await request(api, story, {"formats": ["json"], "pretty": True}, connector=False)
+    export = await done(api, exporting, job)
+    response = await fetch(api, export)
+    assert response.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as package:
+        (name, manifest) = package.namelist()
+        assert manifest == "manifest.json"
+        assert len(package.read(name)) == len(document)
+
+
 async def test_a_download_has_its_bound(api: Api, story: Story, exporting: Exports) -> None:
-    exporting._most_bytes = 2_000
+    exporting._most_bytes = 500
     job = await request(api, story, {"formats": EVERY}, connector=False)
     export = await done(api, exporting, job)
     assert export["status"] == "failed"
-    assert "2,000 bytes that can be downloaded" in export["error_message"]
+    assert "500 bytes that can be downloaded, also compressed" in export["error_message"]
     assert list(exporting._folder.iterdir()) == []
 
 
