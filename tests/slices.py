@@ -27,54 +27,56 @@ SEED: Final = os.environ.get("VVWATCH_SEED") or os.environ.setdefault(
 
 BOTH_ENGINES: Final = ("tests/store/db/",)
 ONE_IN: Final[Mapping[str, int]] = {
-    "tests/cli/test_narrow.py": 4,
-    "tests/senders/": 2,
+    "tests/senders/": 3,
     "tests/systemd/": 3,
     "tests/test_processors_docs.py": 3,
 }
 """Of how many cases one runs; at least one of each function."""
 
 TURNS: Final[Mapping[str, int]] = {
-    "tests/api/": 11,
+    "tests/api/": 17,
     "tests/api/openapi/": 2,
-    "tests/cli/test_db": 7,  # killed at every step
-    "tests/cli/test_dev.py": 5,  # each starts Python several times
-    "tests/conformance/": 3,
+    "tests/cli/": 3,
+    "tests/cli/test_db": 11,  # killed at every step
+    "tests/cli/test_dev.py": 7,  # each starts Python several times
+    "tests/conformance/": 5,
     "tests/contract/": 13,  # providers, their servers, faults
-    "tests/crash/": 11,  # real daemons, killed again and again
+    "tests/crash/": 17,  # real daemons, killed again and again
     "tests/crash/test_crash.py::test_every_commit_of_the_pipeline_is_a_point": 3,
-    "tests/daemon/": 5,
-    "tests/daemon/test_deletions.py": 7,
-    "tests/daemon/test_event_queues.py": 7,
-    "tests/e2e/": 17,  # real daemons, real waits
+    "tests/daemon/": 7,
+    "tests/daemon/test_deletions.py": 11,
+    "tests/daemon/test_event_queues.py": 11,
+    "tests/e2e/": 23,  # real daemons, real waits
     "tests/e2e/test_way_of_the_data.py::test_the_whole_way": 1,
     "tests/media/": 3,
-    "tests/model/": 13,
-    "tests/processors/": 11,  # formats, decoders, models, programs
+    "tests/model/": 17,
+    "tests/processors/": 17,  # formats, decoders, models, programs
     "tests/processors/openai/": 3,
     "tests/processors/openai/test_real_model.py": 7,
     "tests/processors/sandbox/test_under_the_unit.py": 7,
-    "tests/providers/": 5,
-    "tests/sdk/": 7,
-    "tests/store/": 5,
-    "tests/store/db/": 3,
-    "tests/store/watching/test_burst.py": 5,
-    "tests/test_docs.py::test_a_newcomers_first_command": 5,  # installs everything
+    "tests/providers/": 7,
+    "tests/sdk/": 11,
+    "tests/store/": 7,
+    "tests/store/db/": 5,
+    "tests/store/watching/test_burst.py": 7,
+    "tests/test_docs.py::test_a_newcomers_first_command": 11,  # installs everything
     "tests/test_docs.py::test_dev_on_a_folder": 3,
     "tests/test_docs.py::test_every_benchmark_runs": 11,
-    "tests/test_docs.py::test_every_other_command_runs": 5,
+    "tests/test_docs.py::test_every_other_command_runs": 7,
     "tests/test_docs_upgrade.py": 3,
     "tests/test_docs_webhooks.py": 2,
-    "tests/test_guardian.py": 3,
+    "tests/test_guardian.py": 5,
     "tests/test_monitoring.py::test_a_prometheus": 3,  # a daemon that is measured
     "tests/test_monitoring.py::test_a_running_daemon": 3,
-    "tests/test_otel.py": 3,
+    "tests/test_otel.py": 5,
+    "tests/test_postgres_server.py": 3,
     "tests/test_processors_docs.py::test_a": 5,  # newcomers with models and programs
     "tests/test_rolling_update.py": 5,
     "tests/test_supply.py::test_the_bill_of_materials": 5,
     "tests/test_supply.py::test_the_page_on_licences": 5,
+    "tests/test_typed_rows.py": 3,  # mypy over everything
     "tests/wire/": 5,
-    "tests/workflow/": 7,
+    "tests/workflow/": 11,
 }
 """Of how many cases one runs; of some functions none. Primes: a table of six providers is not met at one of them."""
 
