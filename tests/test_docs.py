@@ -93,6 +93,7 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     (tmp_path / "vvwatch.toml").write_text(example(tmp_path))
     incoming = tmp_path / "media" / "incoming"
     (tmp_path / "incoming").symlink_to(incoming)
+    place_demo(tmp_path)
     samples.image(incoming / "clip.png").rename(incoming / "clip.mp4")
     environ = {"VVWATCH_STATE_DIR": str(tmp_path / "state"), "VVWATCH_LISTEN": "127.0.0.1:0"}
     environ |= {"VVWATCH_ADMIN_KEY": ADMIN_KEY, "VVWATCH_API_KEY": ADMIN_KEY}
@@ -120,10 +121,17 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_dev_on_a_folder_of_ones_own(tmp_path: Path) -> None:
+    place_demo(tmp_path)
     for command in BESIDE_A_DAEMON:
         if command.startswith(("mkdir", "vvwatch dev")):
             ended = shell(command, tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
             assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+
+def place_demo(folder: Path) -> None:
+    """What the demo, the command before, has left."""
+    (folder / "vvwatch-demo").mkdir()
+    samples.image(folder / "vvwatch-demo" / "picture.png").rename(folder / "vvwatch-demo" / "picture.jpg")
 
 
 def example(folder: Path) -> str:
