@@ -39,6 +39,13 @@ def test_values_at_once_are_encoded_as_each_alone(values: list[Any]) -> None:
     assert canonical_texts(values) == [canonical_text(value) for value in values] == list(map(plain, values))
 
 
+def test_values_may_be_as_deep_together_as_alone() -> None:
+    value: dict[str, Any] = {"n": 1}
+    for _ in range(500):
+        value = {"title": value}
+    assert canonical_texts([value] * 9) == [canonical_text(value)] * 9
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [float("-inf")]}])
 @pytest.mark.parametrize("count", [1, 9])
 def test_what_is_no_number_is_refused(value: Any, count: int) -> None:
