@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,6 +54,16 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+@cache
+def pack_spaces() -> bytes:
+    """Return 100 MiB, packed; that takes half a second, which each process would spend on importing this."""
+    return gzip.compress(b" " * (100 << 20))
+
+
+def bomb(_: Asked) -> Answer:
+    return Answer(pack_spaces(), headers={"Content-Encoding": "gzip"})
+
+
 def login(asked: Asked) -> Answer:
     """The right key is told by its end alone: the wrong one is said back."""
     key = asked.headers.get("authorization", "")
@@ -82,9 +93,7 @@ ENDPOINTS = {
     "gateway": Endpoint(Answer(WEB_PAGE, 502, {"Content-Type": "text/html"}), waits="502"),
     "inside": Endpoint(Answer({"error": {"message": "overloaded", "code": 503}}), waits="503: overloaded"),
     "refuses": Endpoint(Answer({"error": {"message": "no such thing", "code": 400}}), "400: no such thing"),
-    "bomb": Endpoint(
-        Answer(gzip.compress(b" " * (100 << 20)), headers={"Content-Encoding": "gzip"}), "longer than 16 MiB"
-    ),
+    "bomb": Endpoint(bomb, "longer than 16 MiB"),
     "cut": Endpoint(Answer(b'{"choices": [{"mess'), "no answer"),
     "values": Endpoint(Answer(VALUES), "no answer"),
     "types": Endpoint(Answer({"choices": "no", "usage": [1], "model": 5}), "no JSON object", calls=2),
@@ -363,6 +372,7 @@ def left_running(folder: Path) -> list[str]:
 @pytest.mark.timeout(300)
 def test_what_misbehaves_harms_nobody_else_and_says_why(make: Make, tmp_path: Path) -> None:
     watch = Watch()
+    pack_spaces()  # before anybody waits for it
     with Stub() as stub:
         with prepared(make, tmp_path, stub) as daemon:
             with watch.over(daemon):
