@@ -25,6 +25,7 @@ from typing import Any
 import av
 import psutil
 from av.filter import Graph
+from av.video.frame import PictureType
 
 LONGEST_SECONDS = 7200.0
 PICTURE_SIZE = (640, 360)
@@ -93,6 +94,7 @@ def make_clips(folder: Path, count: int) -> None:
         audio: Any = container.add_stream("aac", rate=48_000, layout="stereo")
         for number, frame in zip(range(CLIP_SECONDS * RATE), patterns(CLIP_SIZE), strict=False):
             frame.pts, frame.time_base = number, Fraction(1, RATE)
+            frame.pict_type = PictureType.NONE  # the filter marks each as a key frame
             container.mux(video.encode(frame))
         for frame in tones():
             container.mux(audio.encode(frame))

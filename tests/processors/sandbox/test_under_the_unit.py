@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -13,7 +15,8 @@ from tests.processors.conftest import Shelf, Technical
 from tests.processors.sandbox.test_seccomp import numbers_of
 from tests.systemd.test_units import allowed_calls, analyze
 from vvwatch.core.objects import MEDIA_TYPES
-from vvwatch.processors.media import asking
+from vvwatch.processors.media import asking, forking
+from vvwatch.processors.media.forking import Template
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 __all__ = ["analyze"]
@@ -33,6 +36,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+def under_filter(analyze: str, command: Sequence[str]) -> tuple[str, ...]:
+    """The command of a process that starts under the filter."""
+    known = numbers_of(os.uname().machine, *sorted(allowed_calls(analyze)))
+    numbers = json.dumps(sorted({number for number in known.values() if number >= 0}))
+    return (sys.executable, "-I", "-c", UNDER_FILTER, numbers, *command)
+
+
 @pytest.mark.parametrize("media_type", sorted(set(MEDIA_TYPES.values())))
 async def test_every_sample_is_processed(
     analyze: str,
@@ -42,12 +52,21 @@ async def test_every_sample_is_processed(
     media_type: str,
 ) -> None:
     """The filter is put on the child before it starts, as systemd puts it on the daemon."""
-    known = numbers_of(os.uname().machine, *sorted(allowed_calls(analyze)))
-    numbers = json.dumps(sorted({number for number in known.values() if number >= 0}))
-    under = (sys.executable, "-I", "-c", UNDER_FILTER, numbers, *asking.COMMAND)
-    monkeypatch.setattr(asking, "COMMAND", under)
+    monkeypatch.setattr(asking, "COMMAND", under_filter(analyze, asking.COMMAND))
 
     for extension in [name for name, kind in MEDIA_TYPES.items() if kind == media_type]:
         result = await technical.process(shelf.usual(extension))
         measured = result.segments[0].metadata["mean_luma"], result.segments[0].metadata["loudness_lufs"]
         assert (result.damage, any(value is not None for value in measured)) == ((), True), extension
+
+
+async def test_the_process_that_forks_works_there_too(
+    analyze: str, shelf: Shelf, technical: Technical, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "COMMAND", under_filter(analyze, forking.COMMAND))
+    template = Template(lambda *event, **_: pytest.fail(str(event)))
+
+    for extension in ("jpg", "mp4", "wav"):
+        result = await replace(technical, template=template).process(shelf.usual(extension))
+        assert result.damage == ()
+    await template.aclose()

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -138,8 +138,14 @@ async def ask_child(
 
 def build_request(task: Mapping[str, Any], fd: int, limits: Limits) -> bytes:
     """Return the line sent to the process: the task and its limits."""
-    request = {**task, "fd": fd, "parent": os.getpid(), "limits": asdict(limits)}
+    request = {**task, "fd": fd, "parent": os.getpid(), "limits": _list_limits(limits)}
     return json.dumps(request).encode() + b"\n"
+
+
+@cache
+def _list_limits(limits: Limits) -> Mapping[str, Any]:
+    """Return the fields of limits; a daemon has few different ones."""
+    return asdict(limits)
 
 
 def read_line(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
