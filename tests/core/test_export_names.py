@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.export_names import NameFields, build_name, check_template, item_token
+from vvwatch.core.export_names import NameFields, build_name, check_template, item_token, sidecar_names
 from vvwatch.core.exports import ExportOptions, check_options
 from vvwatch.errors import InvalidInput
 
@@ -124,3 +124,29 @@ def test_formats_that_cannot_be_are_refused_with_the_choices(formats: tuple[str,
     with pytest.raises(InvalidInput) as refused:
         check_options(ExportOptions(formats), ["csv"])
     assert "json, csv" in refused.value.hint
+
+
+def fields_of(key: str) -> NameFields:
+    return NameFields("exp_1", "idx_1", "run_1", "prm_1", "2026-12-01", only_run=True, key=key, item_id=7)
+
+
+def test_sidecars_have_the_name_of_their_media() -> None:
+    of = fields_of("day 1/clip.a.mp4")
+    assert sidecar_names(of, "vtt") == ("day 1/clip.a.vtt", f"day 1/clip.a.{item_token(of)}.vtt")
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "漢", "😀"])
+@pytest.mark.parametrize("folder", ["", "f/", "long/" * 190])
+def test_no_store_refuses_the_name_of_a_sidecar(letter: str, folder: str) -> None:
+    found = []
+    for count in range(1, 256):
+        key = f"{folder}{letter * count}.mp4"
+        if names := sidecar_names(fields_of(key), "chapters.vtt"):
+            assert names[0] == f"{folder}{letter * count}.chapters.vtt"
+            assert all(len(name.encode()) <= 1024 for name in names)
+            assert all(len(name.rpartition("/")[2].encode()) <= 255 for name in names)
+            assert len(set(names)) == 2
+            assert names[1].startswith(folder)
+            found.append(count)
+    room = min(255, 1024 - len(folder)) - len(".chapters.vtt")
+    assert found == list(range(1, room // len(letter.encode()) + 1))

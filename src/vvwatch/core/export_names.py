@@ -32,6 +32,8 @@ _LONGEST: Final = {
 
 _LONGEST_NAME: Final = 700
 _LONGEST_SEGMENT: Final = 230
+_LONGEST_FILE: Final = 255
+_LONGEST_KEY: Final = 1024
 _RESERVED: Final = frozenset('\\:*?"<>|{}^%`[]~#')
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _END: Final = ".{ext}"
@@ -114,6 +116,26 @@ def build_name(template: str | None, of: NameFields, format_name: str, ext: str)
     safe = {name: _shorten(_clean_segment(value), _LONGEST[name]) for name, value in values.items()}
     safe["key"] = folder + safe["stem"]
     return "/".join(map(_finish_segment, _FIELD.sub(lambda match: safe[match[1]], chosen).split("/")))
+
+
+def sidecar_names(of: NameFields, ext: str) -> tuple[str, str] | None:
+    """Return the name beside the item's media, and the one to take if another file has that.
+
+    None if stores refuse the first: folders take names of 255 bytes, buckets keys of 1,024.
+    """
+    folder, slash, name = (of.key or "").rpartition("/")
+    stem, end = strip_suffix(name), f".{item_token(of)}.{ext}"
+    longest = min(_LONGEST_FILE, _LONGEST_KEY - _count_bytes(folder + slash))
+    if _count_bytes(f"{stem}.{ext}") > longest or len(end) >= longest:
+        return None
+    spare = stem
+    while _count_bytes(spare + end) > longest:
+        spare = spare[:-1]
+    return f"{folder}{slash}{stem}.{ext}", f"{folder}{slash}{spare}{end}"
+
+
+def _count_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def failures_name(of: NameFields, ext: str) -> str:

@@ -315,6 +315,20 @@ async def test_sidecars_stand_beside_their_source(
     assert "a.jsonl" not in ours
 
 
+async def test_a_name_that_is_too_long_beside_its_source_is_left_out(
+    api: Api, story: Story, exporting: Exports, database: Database, storage: FakeStorage
+) -> None:
+    key = f"{'a' * 250}.mp4"
+    await database.write(lambda tx: tx.execute(sa.update(media).values(key=key)))
+    job = await request(api, story, {"formats": ["csv", "jsonl"], "files": "item", "sidecars": True})
+    export = await done(api, exporting, job)
+    assert (export["status"], export["error_message"]) == ("completed", None)
+    assert f"{'a' * 250}.csv" in {each["name"] for each in export["files"]}
+    left = json.loads(below(storage)[f"out/{job.ref}/manifest.json"])["left_out"]
+    assert {(each["format"], each["key"]) for each in left} == {("jsonl", key)}
+    assert all("too long" in each["why"] for each in left)
+
+
 async def later(api: Api, story: Story, exporting: Exports, clock: FakeClock, **options: Any) -> Any:
     """A later export of the same run with sidecars."""
     clock.advance(5)

@@ -19,7 +19,7 @@ import anyio.from_thread
 
 from vvwatch import private_files
 from vvwatch.core.events import canonical_json, to_iso
-from vvwatch.core.export_names import NameFields, build_name, failures_name, item_token, strip_suffix
+from vvwatch.core.export_names import NameFields, build_name, failures_name, sidecar_names
 from vvwatch.core.exports import JSON, ExportOptions
 from vvwatch.extras import require_extra
 from vvwatch.formats.comma_separated import write_csv
@@ -165,6 +165,7 @@ class FileBuilder:
         write: Callable[[BinaryIO], None],
         row: RunItemWithMedia | None = None,
     ) -> BuiltFile:
+        name, spare, beside = self._name(run, kind, ext, row)
         self._count += 1
         path = self._folder / f"{self._work.export.id}.{self._count}.draft"
         try:
@@ -174,7 +175,6 @@ class FileBuilder:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        name, spare, beside = self._name(run, kind, ext, row)
         return BuiltFile(path, name, kind.name, kind.content_type, size_bytes, digest, beside, spare)
 
     def _name(
@@ -195,9 +195,10 @@ class FileBuilder:
             return failures_name(of, kind.suffix.removeprefix(".")), "", None
         if row is None or not self._options.sidecars:
             return build_name(self._options.name, of, kind.name, ext), "", None
-        folder, slash, name = row.media_key.rpartition("/")
-        stem = f"{folder}{slash}{strip_suffix(name)}"
-        return f"{stem}.{ext}", f"{stem}.{item_token(of)}.{ext}", row
+        names = sidecar_names(of, ext)
+        if names is None:
+            raise NotApplicable(f"the name of the source is too long for one that ends with .{ext}")
+        return *names, row
 
     def _iter_items(self, run: ExportedRun) -> Iterator[ExportedItem]:
         return (item for _, item in self._iter_rows(run))
