@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.answers import API, LONG_AGO
+from tests.cli.answers import API, LONG_AGO, failed_segment, failed_segments, prompt_run
 from tests.cli.conftest import Run
 from tests.cli.fake_daemon import FakeDaemon
 
@@ -133,6 +133,33 @@ def test_an_export_says_why_it_failed_and_what_to_do(run: Run, daemon: FakeDaemo
 def test_a_run_counts_all_kinds_of_media(run: Run, daemon: FakeDaemon) -> None:
     daemon.answers[f"GET {API}/prompt-runs"] = [RUN]
     assert run("runs").stdout.splitlines()[1].split()[:6] == ["run_1", "scenes", "completed", "3", "of", "3"]
+
+
+def test_a_run_is_shown_with_its_failures_cost_and_exports(run: Run, daemon: FakeDaemon) -> None:
+    found = {**RUN, **prompt_run("run_1")}
+    lacking = failed_segment("seg_1_0", 2.5, "'people' is missing", '{"colour": "blue"}')
+    export = {**EXPORT, "run_id": "run_1", "destination_uri": "file:///e"}
+    daemon.answers |= {
+        f"GET {API}/prompt-runs/run_1": found,
+        f"GET {API}/prompt-runs/run_1/failed-segments": failed_segments(
+            {"vid_1": [lacking], "vid_9": [lacking]}
+        ),
+        f"GET {API}/videos/vid_1": {"title": "harbour"},
+        f"GET {API}/exports": [export, {**export, "run_id": "run_2", "export_id": "exp_2"}],
+    }
+    lines = run("runs", "show", "run_1").stdout.splitlines()
+    text = "\n".join(lines)
+    assert lines[1].split()[:3] == ["run_1", "scenes", "completed"]
+    assert "harbour" in text
+    assert "vid_9" in text, "its media item was deleted"
+    assert "'people' is missing" in text
+    assert "export exp_1: failed file:///e" in text
+    assert "exp_2" not in text
+    assert lines[-1] == "try what failed again: vvwatch retry run_1"
+    document = json.loads(run("runs", "show", "run_1", "--json").stdout)
+    assert document["prompt_run"] == found
+    assert [each["video_id"] for each in document["failed_segments"]] == ["vid_1", "vid_9"]
+    assert [each["export_id"] for each in document["exports"]] == ["exp_1"]
 
 
 def test_results_are_those_of_the_newest_import_of_a_file(run: Run, daemon: FakeDaemon) -> None:

@@ -27,7 +27,8 @@ _SPARE = ("PROMPT RUN", "SKIPPED")
 _FILE_HEADS = ("FILE", "STATUS", "SIZE", "PATH", "WHY")
 _SEGMENT_HEADS = ("SEGMENT", "FILE", "SECONDS", "WHY", "ANSWER")
 _FILES_PER_PAGE = 1000
-_MOST_SEGMENTS = 20
+MOST_FAILURES = 20
+"""How many failures of a run are printed."""
 _LONGEST_ANSWER = 200
 
 
@@ -82,8 +83,8 @@ def show(client: Client, job_id: str, *, as_json: bool) -> None:
         return
     _print_job(job, files)
     if run:
-        _print_run(run, failed, {each["video_id"]: each["path"] for each in files})
-    _print_exports(exports)
+        print_run(run, failed, {each["video_id"]: each["path"] for each in files})
+    print_exports(exports)
     if job["source_kind"] != "upload" and any(each["status"] == "failed" for each in files):
         click.echo(f"\ntry the failed files again: vvwatch retry {job['job_id']}")
     if failed:
@@ -135,11 +136,12 @@ def _print_job(job: dict[str, Any], files: list[dict[str, Any]]) -> None:
             [_to_file_row(each) for each in files], _FILE_HEADS, ("SIZE",), ("PATH", "WHY")
         )
         failed = [each for each in files if each["status"] == "failed"] if was_cut else []
-        for each in failed[:_MOST_SEGMENTS]:
+        for each in failed[:MOST_FAILURES]:
             click.echo(escape_controls(f"{each['file_id']} {each['path']}: {_to_file_row(each)[-1]}"))
 
 
-def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping[str | None, str]) -> None:
+def print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping[str | None, str]) -> None:
+    """Print how a run ended, its cost and the first of its failures, with the names of media by their ids."""
     error = f": {run['error_message']}" if run["error_message"] else ""
     click.echo(f"\nprompt run {run['run_id']}: {run['status']}{escape_controls(error)}")
     if run["cost"]["calls"]:
@@ -148,15 +150,15 @@ def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping
         click.echo(escape_controls(f"  not done: {operation.replace('_', ' ')}: {why}"))
     if failed:
         click.echo()
-        listed = failed[:_MOST_SEGMENTS]
+        listed = failed[:MOST_FAILURES]
         print_columns(
             [_to_segment_row(each, names) for each in listed],
             _SEGMENT_HEADS,
             ("ANSWER", "SEGMENT"),
             ("FILE", "WHY"),
         )
-    if len(failed) > _MOST_SEGMENTS:
-        click.echo(f"and {len(failed) - _MOST_SEGMENTS:,} more, with --json")
+    if len(failed) > MOST_FAILURES:
+        click.echo(f"and {len(failed) - MOST_FAILURES:,} more, with --json")
 
 
 def _format_run_cost(cost: dict[str, Any]) -> str:
@@ -175,7 +177,8 @@ def _to_segment_row(failed: dict[str, Any], names: Mapping[str | None, str]) -> 
     )
 
 
-def _print_exports(exports: list[dict[str, Any]]) -> None:
+def print_exports(exports: list[dict[str, Any]]) -> None:
+    """Print a line for each export."""
     for export in exports:
         where = export["destination_uri"] or export["last_error"] or ""
         click.echo(f"export {export['export_id']}: {export['status']} {escape_controls(where)}".rstrip())

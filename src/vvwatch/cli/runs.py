@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from vvwatch.cli.client import Client, client_options, daemon_options, quote_segment
-from vvwatch.cli.commands import Command, limit_option
+from vvwatch.cli.commands import Command, Family, limit_option
 from vvwatch.cli.explain import connect_about, to_address
 from vvwatch.cli.failures import Failure
 from vvwatch.cli.ids import find_id
+from vvwatch.cli.jobs import MOST_FAILURES, list_failed_segments, print_exports, print_run
 from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.output import (
     cell_text,
@@ -29,18 +30,26 @@ _TYPES = ("videos", "audios", "images")
 _PER_PAGE = 50
 
 
-@click.command(
-    cls=Command,
+@click.group(
+    cls=Family,
     examples=(
         ("vvwatch runs", "the latest prompt runs"),
-        ("vvwatch runs dailies --json", "those of one index, for programs"),
+        ("vvwatch runs dailies", "those of one index"),
+        ("vvwatch runs show run_…", "one, with its failures, its cost and its exports"),
     ),
+)
+def runs() -> None:
+    """List prompt runs: a prompt over the media of an import job or an index."""
+
+
+@runs.command(
+    "list", cls=Command, examples=(("vvwatch runs list dailies --json", "those of one index, for programs"),)
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @limit_option
 @client_options
-def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None:
-    """List prompt runs, newest first: a prompt over the media of an import job or an index."""
+def list_runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None:
+    """List the latest prompt runs, newest first."""
     if name:
         index_id = find_by_name(client, name).index_id
         found = client.get(f"/indexes/{quote_segment(index_id)}/prompt-runs", limit=min(limit, 100))["data"]
@@ -52,6 +61,33 @@ def runs(client: Client, name: str | None, limit: int, *, as_json: bool) -> None
         print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "PROMPT")
     else:
         click.echo("there was no prompt run yet")
+
+
+@runs.command(cls=Command, examples=(("vvwatch runs show run_… --json", "for programs"),))
+@click.argument("run_id", metavar="ID")
+@client_options
+def show(client: Client, run_id: str, *, as_json: bool) -> None:
+    """Show one prompt run with its failures, its cost and its exports."""
+    run_id = find_id(client, run_id, "run")
+    run = client.get(f"/prompt-runs/{quote_segment(run_id)}")
+    failed = list(list_failed_segments(client, run_id))
+    exports = [each for each in client.get("/exports", limit=200) if each["run_id"] == run_id]
+    if as_json:
+        print_json({"prompt_run": run, "failed_segments": failed, "exports": exports})
+        return
+    print_columns([_to_row(run)], _HEADS, _SPARE, "PROMPT")
+    print_run(run, failed, _name_media(client, failed[:MOST_FAILURES]))
+    click.echo()
+    print_exports(exports)
+    if failed:
+        click.echo(f"try what failed again: vvwatch retry {run_id}")
+
+
+def _name_media(client: Client, failed: Sequence[Mapping[str, Any]]) -> dict[str | None, str]:
+    """Return the titles of the media by their ids; without those that were deleted."""
+    ids = dict.fromkeys(each["video_id"] for each in failed)
+    found = {each: client.find(f"/videos/{quote_segment(each)}") for each in ids}
+    return {each: video["title"] for each, video in found.items() if video}
 
 
 @click.command(
