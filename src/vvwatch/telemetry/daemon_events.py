@@ -117,6 +117,12 @@ DAEMON_EVENTS: Final[dict[str, EventSpec]] = {
         "reason",
         "address",
     ),
+    "login.succeeded": info("A key opened a session of the dashboard (actor, actor_name, address)."),
+    "login.failed": once(
+        warning("Nobody was logged in to the dashboard: the key or link is not valid (reason, address)."),
+        "reason",
+        "address",
+    ),
     "link.created": info(
         "A link that works without a key was created for a key (resource, actor, route, request_id, address, "
         "expires_at)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from http.cookies import SimpleCookie
+from typing import Any
 
 import httpx2
 import pytest
@@ -172,3 +173,20 @@ async def test_behind_a_public_url_other_hosts_are_refused_with_a_page(context: 
         answer: httpx2.Response = await client.get("/login", headers=HTML | {"Host": "evil.example"})
     assert answer.status_code == 403
     assert "<h1>Not allowed</h1>" in answer.text
+
+
+async def test_logins_and_failed_logins_are_logged_without_the_key(browser: Browser) -> None:
+    wrong, told = "sk_live_" + "0" * 48, list[tuple[str, Any]]()
+    browser.context.telemetry.subscribe(lambda name, fields: told.append((name, fields)))
+    await browser.log_in(wrong)
+    await browser.get("/login?code=used")
+    await browser.log_in()
+    found = [(name, fields) for name, fields in told if name.startswith("login.")]
+    assert [(name, fields.get("reason", fields.get("actor"))) for name, fields in found] == [
+        ("login.failed", "authentication_invalid_api_key"),
+        ("login.failed", "authentication_invalid_code"),
+        ("login.succeeded", "key_admin"),
+    ]
+    assert all(fields["address"] for _, fields in found)
+    assert wrong not in str(told)
+    assert ADMIN_KEY not in str(told)

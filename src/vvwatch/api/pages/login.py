@@ -135,6 +135,10 @@ async def _log_in_with_code(request: Request, code: str, wanted: str) -> Respons
 
 
 def _begin(request: Request, key: ApiKey, wanted: str) -> Response:
+    context: ApiContext = request.app.state.context
+    context.telemetry.emit(
+        "login.succeeded", actor=key.id, actor_name=key.name, address=client_address(request)
+    )
     response = RedirectResponse(wanted, 303)
     open_session(request, response, key)
     return response
@@ -143,7 +147,14 @@ def _begin(request: Request, key: ApiKey, wanted: str) -> Response:
 def _render_form(request: Request, wanted: str, error: ApiError | None = None) -> Response:
     now = request.app.state.context.clock.now()
     status = 200 if error is None else error.status
+    if error is not None:
+        _report_failure(request, error)
     response = render_html("login.html", {"next": wanted, "error": error}, now, status)
     if error is not None and error.retry_after_seconds:
         response.headers["Retry-After"] = str(int(error.retry_after_seconds))
     return response
+
+
+def _report_failure(request: Request, error: ApiError) -> None:
+    context: ApiContext = request.app.state.context
+    context.telemetry.emit("login.failed", reason=error.code, address=client_address(request))
