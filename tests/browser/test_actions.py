@@ -124,7 +124,7 @@ def _make_automation(desk: Look) -> None:
     page.fill("#f-index_name", _RUSHES)
     page.select_option("#f-debounce_interval", "1h")
     _press(page, "Try: what would this find?")
-    expect(page.get_by_role("status").first).to_contain_text("1 objects match")
+    expect(page.get_by_role("status").first).to_contain_text("1 object matches")
     _press(page, "Save")
     _expect_flash(page, "Saved.")
 
@@ -146,7 +146,7 @@ def _change_automation(desk: Look, world: World) -> None:
     page.click("text=Edit or try other settings")
     page.fill("#f-file_pattern", "*.mov")
     _press(page, "Try: what would this find?")
-    expect(page.get_by_role("status").first).to_contain_text("0 of 1 listed objects match *.mov")
+    expect(page.get_by_role("status").first).to_contain_text("0 of 1 listed object match *.mov")
     _press(page, "Save")
     _expect_flash(page, "Saved.")
     doubt = '{"since": 1.0, "times": 1, "missing": 1, "why": "all are missing", "proven": true}'

@@ -56,7 +56,7 @@ async def test_a_new_index_is_not_made_to_try_something(
     connector = await api.connector("import")
     values = {"index_name": "films", "connector_id": connector, "what": "preview"}
     tried = await operator.submit(form, **values)
-    assert "1 objects match" in tried.text
+    assert "1 object matches" in tried.text
     assert "films" not in {each["name"] for each in await api.get("/indexes")}
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.api.pages.browser import Browser, forms_of
 from tests.store.pipeline import prepare
 from vvwatch.api.pages.foreign import flatten, make_visible
+from vvwatch.api.pages.wording import describe_amount
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import import_files, import_jobs
 
@@ -91,6 +92,12 @@ def test_texts_are_cut_and_made_visible() -> None:
     assert make_visible("plain ü 漢") == "plain ü 漢"
     assert make_visible("a\u200fb\nc") == "a[U+200F]b\nc"
     assert make_visible("x" * 3_000) == "x" * 2_000 + "… (3,000 characters)"
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert describe_amount(1, "delivery", "deliveries") == "1 delivery"
+    assert describe_amount(0, "delivery", "deliveries") == "0 deliveries"
+    assert describe_amount(2_000, "file") == "2,000 files"
 
 
 def test_documents_become_rows() -> None:

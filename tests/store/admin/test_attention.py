@@ -86,3 +86,20 @@ async def test_failed_segments_are_counted_behind_the_first(database: Database) 
     assert (each.failed, each.reason) == (3, "the answer was cut off")
     assert await database.write(attention.dismiss, run_id, 0.0) == (run_id,)
     assert not (await database.read(attention.list_failures, 0.0)).found
+
+
+async def test_pages_read_the_newest_failures_and_bounded_counts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else failed costs them nothing."""
+    await shot(database, 1)
+    runs_of = [await started(database) for _ in range(3)]
+    for run_id in runs_of:
+        await processed(database, run_id)
+    monkeypatch.setattr(attention, "MOST_ON_PAGES", 2)
+    found = await database.read(attention.list_newest, 0.0, 1)
+    assert [each.id for each in found.found] == [runs_of[-1]]
+    assert found.counts == {"import_jobs": 0, "prompt_runs": 2, "exports": 0, "deliveries": 0}
+    assert not (await database.read(attention.list_newest, 10_000_000_000.0, 1)).found
+    state = await database.read(status_queries.read_state, 0.0, [], 0)
+    assert (state.automations, state.failures.found, state.failures.counts) == ([], [], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from vvwatch.api.pages.deliveries import RESEND
 from vvwatch.api.pages.exports import RETRY as RETRY_EXPORT
 from vvwatch.api.pages.jobs import RETRY_FILE
 from vvwatch.api.pages.lists import LISTED, After, Listing, to_listing
+from vvwatch.api.pages.overview import list_ailing
 from vvwatch.api.pages.runs import RETRY_SEGMENT
 from vvwatch.api.routes.attention import list_attention, recent_since
 from vvwatch.api.routes.status_bodies import Attention
@@ -23,6 +25,7 @@ from vvwatch.core.runs import MEDIA_DAMAGED
 from vvwatch.store.admin import failure_groups
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.failure_groups import SOME_SEGMENTS_FAILED, FailedKind, FailedPiece, FailureGroup
+from vvwatch.store.admin.overview_queries import list_failing
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Tx
 from vvwatch.workflow.upkeep.findings import webhook_advice
@@ -30,6 +33,7 @@ from vvwatch.workflow.upkeep.findings import webhook_advice
 router = page_router()
 
 ON_ONE_PAGE: Final = 25
+_MOST_TROUBLED: Final = 200
 _RETRY: Final = "retry-group"
 _DISMISS: Final = "dismiss-group"
 _TITLES: Final = {
@@ -41,6 +45,14 @@ _TITLES: Final = {
     FailedKind.DELIVERY: ("delivery was given up", "deliveries were given up"),
 }
 """What happened to one, and to several."""
+_NOUNS: Final = {
+    FailedKind.FILE: ("file", "files"),
+    FailedKind.JOB: ("import job", "import jobs"),
+    FailedKind.ITEM: ("media item", "media items"),
+    FailedKind.RUN: ("prompt run", "prompt runs"),
+    FailedKind.EXPORT: ("export", "exports"),
+    FailedKind.DELIVERY: ("delivery", "deliveries"),
+}
 _ADVICE: Final[Mapping[str, str]] = {
     "object_not_found": "they were deleted before they were read: upload them again, or dismiss this",
     "object_changed": "they changed while they were read: the next scan takes the new version",
@@ -107,11 +119,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class KindCount:
+    """How many failures of a kind there are, `more` perhaps, and what one and several are called."""
+
+    count: int
+    nouns: tuple[str, str]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionPage:
     """Problems, counts of all failures, and page `number` of `pages` of their groups."""
 
     problems: Sequence[Attention]
-    counts: Mapping[str, int]
+    counts: Sequence[KindCount]
     groups: Sequence[Group]
     number: int
     pages: int
@@ -140,13 +161,13 @@ async def show_attention(
 ) -> Response:
     """Show everything that needs a person."""
     daemon, since = await page.context.status(), recent_since(page.context.clock.now())
-    state, found = await page.context.database.read(_read, since)
+    state, found = await page.context.database.read(_read, since, list_ailing(daemon))
     pages = max(1, -(-len(found) // ON_ONE_PAGE))
     number = min(number, pages)
     shown = found[(number - 1) * ON_ONE_PAGE : number * ON_ONE_PAGE]
     view = AttentionPage(
-        problems=[each for each in list_attention(state, daemon) if not each.dismissable],
-        counts={name: count for name, count in state.failures.counts.items() if count},
+        problems=list_attention(state, daemon),
+        counts=_count_by_kind(found),
         groups=[_to_group(page, each) for each in shown],
         number=number,
         pages=pages,
@@ -154,8 +175,19 @@ async def show_attention(
     return await page.render("attention.html", view, "Needs attention")
 
 
-def _read(tx: Tx, since: float) -> tuple[State, list[FailureGroup]]:
-    return queries.read_state(tx, since), failure_groups.list_groups(tx, since)
+def _count_by_kind(found: Sequence[FailureGroup]) -> list[KindCount]:
+    counts = Counter[FailedKind]()
+    for each in found:
+        counts[each.kind] += each.count
+    return [
+        KindCount(count, _NOUNS[kind], count == failure_groups.most_counted(kind))
+        for kind, count in counts.items()
+    ]
+
+
+def _read(tx: Tx, since: float, ailing: Sequence[str]) -> tuple[State, list[FailureGroup]]:
+    troubled = [*list_failing(tx, _MOST_TROUBLED), *ailing[:_MOST_TROUBLED]]
+    return queries.read_state(tx, since, troubled, most_failures=0), failure_groups.list_groups(tx, since)
 
 
 @router.get("/attention/{kind}")
@@ -169,7 +201,7 @@ async def show_group(
     """List the failures of one kind with one reason, newest first."""
     since = recent_since(page.context.clock.now())
     before = decode_cursor(cursor)
-    found = await page.context.database.read(failure_groups.list_groups, since)
+    found = await page.context.database.read(failure_groups.list_groups, since, (kind,))
     rows = await page.context.database.read(
         failure_groups.list_pieces, kind, reason, about, since, before, LISTED + 1
     )

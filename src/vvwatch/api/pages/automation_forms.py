@@ -30,6 +30,7 @@ from vvwatch.api.pages.automation_fields import (
     to_import_values,
 )
 from vvwatch.api.pages.calls import Answer, call_api
+from vvwatch.api.pages.forecasts import CostForecast, forecast_cost
 from vvwatch.api.pages.forms import Field, FilledForm, build_body, fill_form
 from vvwatch.api.pages.sessions import Flash, set_flash
 from vvwatch.api.routes.automations import (
@@ -50,10 +51,11 @@ _MOST_OBJECTS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What the settings would find: the `preview` of the API, or only the `matching` objects of a new index."""
+    """What the settings would find: the API's `preview` and its `cost`, or the `matching` objects of a new index."""
 
     preview: Mapping[str, Any] | None
     matching: Sequence[Mapping[str, Any]] | None
+    cost: CostForecast | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ async def show_preview(page: Page, automation_id: str) -> Response:
     """List the location now and show what a scan would find."""
     row = await page.context.database.read(find_automation, automation_id)
     answer = await _call(page, "GET", f"{_path_of(row.index_id, 'import')}/preview")
-    trial = Trial(answer.document, None) if answer.ok else None
+    saved = await get_import_automation(page.context, row.index_id)
+    trial = await _to_trial(page, row.index_id, saved.prompt_preset, answer) if answer.ok else None
     view = SavedPreview(automation_id, trial, answer.message, answer.hint)
     return await page.render("automation_preview.html", view, f"What a scan of {row.index_name} would find")
 
@@ -200,7 +203,8 @@ async def _try(
     """Show what these settings would find, and change nothing."""
     if index_id := values.get("index_id", ""):
         answer = await _call(page, "PUT", f"{_path_of(index_id, 'import')}?dry_run=true", body)
-        trial = Trial(answer.document, None)
+        preset = body.get("prompt_preset", {})
+        trial = await _to_trial(page, index_id, preset, answer) if answer.ok else None
     else:
         asked = {
             "prefix": body.get("source_prefix", ""),
@@ -213,6 +217,12 @@ async def _try(
         trial = Trial(None, answer.document)
     form = fill_form(fields.all, values, answer)
     return await _render(page, found, form, trial if answer.ok else None, answer.status)
+
+
+async def _to_trial(page: PageRequest, index_id: str, preset: Mapping[str, Any], answer: Answer) -> Trial:
+    """Return a preview with the cost of what is new."""
+    preview = answer.document
+    return Trial(preview, None, await forecast_cost(page, index_id, preset, preview["new"]))
 
 
 async def _finish(

@@ -15,7 +15,7 @@ from vvwatch.api.pages.actions import ActionForm
 from vvwatch.api.pages.lanes import Lane, build_lane
 from vvwatch.api.pages.strips import describe_window, judge_window
 from vvwatch.api.routes import attention as attention_routes
-from vvwatch.api.routes.automation_list import IndexSummary, list_automations
+from vvwatch.api.routes.automation_list import IndexSummary, to_response
 from vvwatch.api.routes.automations import (
     ExportAutomation,
     ImportAutomation,
@@ -30,7 +30,10 @@ from vvwatch.errors import NotFound
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.lane_queries import Lanes, PastWindow, list_past_windows, read_lanes
 from vvwatch.store.admin.status_queries import State
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.catalog import Index
+from vvwatch.store.watching.automation_queries import join_automations
 
 router = page_router()
 
@@ -95,17 +98,22 @@ async def show_automations(
     number: Annotated[int, Query(ge=1, le=1_000_000, alias="page")] = 1,
 ) -> Response:
     """List all indexes with their automations."""
-    words = q.lower().split()
-    rows = [row for row in await list_automations(page.context) if _matches(row, words)]
-    pages = max(1, -(-len(rows) // _ON_ONE_PAGE))
-    number = min(number, pages)
-    shown = rows[(number - 1) * _ON_ONE_PAGE : number * _ON_ONE_PAGE]
-    view = AutomationList(shown, len(rows), number, pages, q, page.may(Scope.WRITE))
+    found = await page.context.database.read(_list, q.lower().split(), number)
+    view = AutomationList(*found, q, page.may(Scope.WRITE))
     return await page.render("automations.html", view, "Automations")
 
 
-def _matches(row: IndexSummary, words: Sequence[str]) -> bool:
-    text = f"{row.index_name} {row.index_id}".lower()
+def _list(tx: Tx, words: Sequence[str], number: int) -> tuple[Sequence[IndexSummary], int, int, int]:
+    """Return a page of the indexes that match, how many do, the number of the page and of all pages."""
+    found = [row for row in catalog.list_indexes(tx) if _matches(row, words)]
+    pages = max(1, -(-len(found) // _ON_ONE_PAGE))
+    number = min(number, pages)
+    shown = join_automations(tx, found[(number - 1) * _ON_ONE_PAGE : number * _ON_ONE_PAGE])
+    return [to_response(each) for each in shown], len(found), number, pages
+
+
+def _matches(row: Index, words: Sequence[str]) -> bool:
+    text = f"{row.name} {row.id}".lower()
     return all(word in text for word in words)
 
 
@@ -142,7 +150,7 @@ async def load_automation(page: PageRequest, automation_id: str) -> AutomationVi
 
 
 def _read(tx: Tx, automation_id: str, since: float) -> tuple[State, Lanes, Sequence[PastWindow]]:
-    found = queries.read_state(tx, since, automation_id)
+    found = queries.read_state(tx, since, [automation_id], most_failures=0)
     if not found.automations:
         raise NotFound("automation", automation_id)
     return found, read_lanes(tx, found.automations), list_past_windows(tx, automation_id)

@@ -25,10 +25,11 @@ from vvwatch.api.pages.connector_fields import (
 )
 from vvwatch.api.pages.forms import FilledForm, build_body, fill_form, to_values
 from vvwatch.api.pages.sessions import Flash, set_flash
-from vvwatch.api.routes.connector_bodies import BODIES, Connector
-from vvwatch.api.routes.connectors import get_connector, list_connectors
+from vvwatch.api.routes.connector_bodies import BODIES, Connector, to_response
+from vvwatch.api.routes.connectors import get_connector
 from vvwatch.core.keys import Scope
 from vvwatch.errors import NotFound
+from vvwatch.store.catalog import catalog
 
 router = page_router()
 
@@ -97,10 +98,10 @@ async def show_connectors(
     page: Page, number: Annotated[int, Query(ge=1, le=1_000_000, alias="page")] = 1
 ) -> Response:
     """List all connectors."""
-    found = await list_connectors(page.context)
+    found = await page.context.database.read(catalog.list_connectors)
     pages = max(1, -(-len(found) // _ON_ONE_PAGE))
     number = min(number, pages)
-    shown = found[(number - 1) * _ON_ONE_PAGE : number * _ON_ONE_PAGE]
+    shown = map(to_response, found[(number - 1) * _ON_ONE_PAGE : number * _ON_ONE_PAGE])
     rows = [ConnectorRow(each, describe_place(each)) for each in shown]
     view = ConnectorList(rows, len(found), number, pages, KINDS, page.may(Scope.WRITE))
     return await page.render("connectors.html", view, "Connectors")

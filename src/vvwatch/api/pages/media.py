@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -33,11 +33,13 @@ from vvwatch.store.imports import media_queries
 from vvwatch.store.imports.media_queries import MediaView
 from vvwatch.store.models.imports import Media
 from vvwatch.store.runs import picture_queries
+from vvwatch.store.runs.pictures import load_packs
 from vvwatch.store.runs.search_queries import SearchScope
 
 router = page_router()
 
 _EXPLAIN_SECONDS: Final = 3.0
+_RUNS_WITH_POSTERS: Final = 3
 _MOST_CUES: Final = 200
 _MOST_IMAGE_BYTES: Final = 20 << 20
 _PLAYED: Final = ("video/mp4", "video/webm", "video/ogg", "video/quicktime", "audio/")
@@ -53,11 +55,19 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Pictured:
+    """A media item, and the URL of its poster; empty without one."""
+
+    media: Media
+    poster: str
+
+
+@dataclass(frozen=True, slots=True)
 class MediaList:
     """The newest media, or what fits the `query`."""
 
     query: str
-    media: Listing[Media] | None
+    media: Listing[Pictured] | None
     hits: Sequence[Hit]
     count: int
     warnings: Sequence[str]
@@ -112,9 +122,22 @@ async def show_media_list(
 
 
 async def _list_newest(page: PageRequest, cursor: str | None) -> MediaList:
-    views = await page.context.database.read(media_queries.list_all, decode_cursor(cursor), LISTED + 1)
-    listing = to_listing([view.row for view in views], lambda row: row.id, cursor)
-    return MediaList("", listing, (), 0, ())
+    views, packs = await page.context.database.read(_read_newest, decode_cursor(cursor))
+    rows = [_to_pictured(page, view, packs) for view in views]
+    return MediaList("", to_listing(rows, lambda row: row.media.id, cursor), (), 0, ())
+
+
+def _read_newest(tx: Tx, before: str | None) -> tuple[Sequence[MediaView], Mapping[int, PicturePack]]:
+    """Return media, and the pictures that their last runs made, by item."""
+    views = media_queries.list_all(tx, before, LISTED + 1)
+    return views, load_packs(tx, [item.id for view in views for item in view.items[:_RUNS_WITH_POSTERS]])
+
+
+def _to_pictured(page: PageRequest, view: MediaView, packs: Mapping[int, PicturePack]) -> Pictured:
+    known = (packs[item.id] for item in view.items[:_RUNS_WITH_POSTERS] if item.id in packs)
+    here = next((pack for pack in known if is_here(page.context, pack)), None)
+    has_poster = here is not None and here.contents.find_poster() is not None
+    return Pictured(view.row, f"/media/{view.row.id}/poster.jpg" if has_poster else "")
 
 
 async def _search(page: PageRequest, text: str) -> MediaList:

@@ -15,6 +15,8 @@ from vvwatch.api.pages.assets import asset_url
 from vvwatch.api.pages.foreign import make_visible
 from vvwatch.api.pages.wording import (
     Moment,
+    choose_noun,
+    describe_amount,
     describe_bytes,
     describe_moment,
     describe_seconds,
@@ -42,6 +44,11 @@ def render_html(template: str, values: Mapping[str, Any], now: float, status: in
     return HTMLResponse(text, status, headers=HEADERS)
 
 
+def render_text(source: str, values: Mapping[str, Any]) -> str:
+    """Return what a piece of a template makes of `values`; it may import the others."""
+    return _environment().from_string(source).render(values)
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
@@ -54,7 +61,7 @@ def _environment() -> Environment:
     made.filters |= {"moment": _moment, "size": describe_bytes, "length_of_time": describe_seconds}
     made.globals |= {"asset": asset_url, "mark": mark_state, "icon": draw_icon}
     made.filters["count"] = "{:,}".format
-    made.filters["visible"] = make_visible
+    made.filters |= {"visible": make_visible, "amount": describe_amount, "noun": choose_noun}
     return made
 
 

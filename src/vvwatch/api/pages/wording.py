@@ -61,6 +61,16 @@ def describe_bytes(size: float | None) -> str:
     return f"{size:.0f} {_SIZES[power]}" if power == 0 or size >= 99.95 else f"{size:.1f} {_SIZES[power]}"
 
 
+def choose_noun(count: int, one: str, several: str = "") -> str:
+    """Return what so many are called; without a word for `several`, the one with an s."""
+    return one if count == 1 else several or f"{one}s"
+
+
+def describe_amount(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun: `1 file`, `2,000 files`."""
+    return f"{count:,} {choose_noun(count, one, several)}"
+
+
 _SHAPES: Final = {
     "good": "M1 5.5 4 8.5 9 2",
     "bad": "M1.5 1.5l7 7m0-7l-7 7",

@@ -17,11 +17,11 @@ from vvwatch.core.keys import Scope
 from vvwatch.core.shortages import find_remedy
 from vvwatch.store.admin import attention as queries
 from vvwatch.store.admin import nodes
-from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.audit import BadKeys
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.admin import Failure
 from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.runs.processor_states import Blocked
 from vvwatch.workflow.upkeep.findings import (
@@ -39,7 +39,8 @@ MAX_LISTED: Final = 50
 router = resource_router("status")
 
 Document = dict[str, Any]
-_BAD: Final = frozenset({"degraded", "failed"})
+UNHEALTHY: Final = frozenset({"degraded", "failed"})
+"""The states of sources and connectors that need attention."""
 
 
 class Dismissed(Resource):
@@ -175,7 +176,7 @@ def _processors(found: Blocked) -> Iterator[Attention]:
 
 def _unhealthy(kind: str, sources: Document) -> Iterator[Attention]:
     for name, health in sources.items():
-        if health["state"] in _BAD:
+        if health["state"] in UNHEALTHY:
             yield _of_health(kind, name, health)
 
 
@@ -204,7 +205,7 @@ def _automations(found: State, sources: Document) -> Iterator[Attention]:
                 since=to_iso(row.failing_since),
                 next_try_at=to_iso(row.next_at),
             )
-        elif sources.get(row.id, {}).get("state") in _BAD:
+        elif sources.get(row.id, {}).get("state") in UNHEALTHY:
             yield _of_health("source", row.id, sources[row.id])
 
 

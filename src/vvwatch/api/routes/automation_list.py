@@ -33,10 +33,11 @@ class IndexSummary(Resource):
 @router.get("/automations", **extension("Every index and its automations", Scope.READ))
 async def list_automations(context: Context) -> list[IndexSummary]:
     """List all indexes, oldest first, with the ids, names and states of their automations."""
-    return [_to_response(each) for each in await context.database.read(list_index_automations)]
+    return [to_response(each) for each in await context.database.read(list_index_automations)]
 
 
-def _to_response(found: IndexAutomations) -> IndexSummary:
+def to_response(found: IndexAutomations) -> IndexSummary:
+    """Return an index and its automations as a response."""
     return IndexSummary(
         index_id=found.index.id,
         index_name=found.index.name,

@@ -6,7 +6,7 @@ most a bounded number of entries; the number of queries does not depend on the a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import Conflict, InvalidInput
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import columns, models_of
+from vvwatch.store.models.admin import Failure, Failures
 from vvwatch.store.models.delivery import Export
 from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import (
@@ -49,38 +50,8 @@ NEWEST: Final = 200
 MOST_COUNTED: Final = 10_000
 """The upper limit of counts."""
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Failures with the same text: `kind` is import_job, prompt_run, export or delivery, `id` the newest of `ids`.
-
-    `state` is `failed`, or `waiting` for what is retried automatically at `next_try_at`. `failed` counts the failed
-    pieces in all of them: files, items (or segments, in a run without failed items), exports, deliveries. `last_at`
-    is the time of the last failure.
-    """
-
-    kind: str
-    id: str
-    ids: tuple[str, ...]
-    state: str
-    what: str
-    failed: int
-    last_at: float | None
-    next_try_at: float | None = None
-    about: str = ""
-    """The index of a job, a run or an export; the webhook of a delivery."""
-    reason: str = ""
-    """The reason, without the name of what failed."""
-    job_id: str = ""
-    """The import job whose media the run processes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """The newest failures, and counts by kind: import_jobs, import_files, prompt_runs, …"""
-
-    found: Sequence[Failure]
-    counts: dict[str, int]
+MOST_ON_PAGES: Final = 1_000
+"""The upper limit of counts that each page reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +71,7 @@ def list_failures(tx: Tx, since: float) -> Failures:
         *_list_jobs(tx, since),
         *_list_runs(tx, since),
         *_list_exports(tx, since),
-        *_list_waiting(tx),
+        *list_waiting(tx),
         *_list_deliveries(tx, since),
     ]
     jobs, runs = _sum_part(tx, _JOBS, since), _sum_part(tx, _RUNS, since)
@@ -115,6 +86,21 @@ def list_failures(tx: Tx, since: float) -> Failures:
         "deliveries": _sum_part(tx, _DELIVERIES, since)[0],
     }
     return Failures(found, counts)
+
+
+def list_newest(tx: Tx, since: float, most: int) -> Failures:
+    """Return the newest failures, at most `most` of each kind, and how many jobs, runs, exports and deliveries failed.
+
+    These are counted up to `MOST_ON_PAGES`: the work does not grow with the failures.
+    """
+    found = [
+        *_list_jobs(tx, since, most),
+        *_list_runs(tx, since, most),
+        *_list_exports(tx, since, most),
+        *list_waiting(tx, most),
+        *_list_deliveries(tx, since, MOST_ON_PAGES),
+    ]
+    return Failures(found, {part.table.name: _count_part(tx, part, since) for part in _PARTS})
 
 
 def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
@@ -139,11 +125,14 @@ def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
     return done
 
 
-def _select_newest(tx: Tx, part: _Part, since: float) -> list[str]:
-    """Return the ids of the newest, and of the newest for each other reason: frequent failures hide no others."""
+def _select_newest(tx: Tx, part: _Part, since: float, most: int) -> list[str]:
+    """Return the ids of the newest, and of the newest for each other reason: frequent failures hide no others.
+
+    With less than `NEWEST` as `most`, return only so many of the newest.
+    """
     table = part.table
     found = sa.select(table.c.id).where(part.needed, part.at > since).order_by(part.at.desc())
-    newest = list(tx.execute(found.limit(NEWEST)).scalars())
+    newest = list(tx.execute(found.limit(most)).scalars())
     if len(newest) < NEWEST:
         return newest
     rows = sa.select(table.c.id, table.c.index_id, part.reason.label("reason")).where(
@@ -164,19 +153,26 @@ def _sum_part(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
     return int(total.rows), int(total.failed or 0)
 
 
-def _count_rows(tx: Tx, rows: sa.Select[Any]) -> int:
-    some = rows.limit(MOST_COUNTED).subquery()
+def _count_part(tx: Tx, part: _Part, since: float) -> int:
+    rows = sa.select(_ONE).select_from(part.table).where(part.needed, part.at > since)
+    return _count_rows(tx, rows, MOST_ON_PAGES)
+
+
+def _count_rows(tx: Tx, rows: sa.Select[Any], most: int = MOST_COUNTED) -> int:
+    some = rows.limit(most).subquery()
     return int(tx.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
-def _list_jobs(tx: Tx, since: float) -> list[Failure]:
+def _list_jobs(tx: Tx, since: float, most: int = NEWEST) -> list[Failure]:
     """Describe jobs with their first failed file, and the time of its automatic retry."""
     table, file = import_jobs, import_files.alias("file")
     chosen = sa.select(table, file.c.key, file.c.message, troubles.c.retry_at).select_from(table)
     chosen = chosen.outerjoin(file, file.c.id == _first_file())
     chosen = chosen.outerjoin(troubles, troubles.c.file_id == file.c.id)
     rows = tx.all(
-        chosen.where(table.c.id.in_(_select_newest(tx, _JOBS, since))).order_by(table.c.updated_at.desc())
+        chosen.where(table.c.id.in_(_select_newest(tx, _JOBS, since, most))).order_by(
+            table.c.updated_at.desc()
+        )
     )
     return _group(
         Failure(
@@ -195,7 +191,7 @@ def _list_jobs(tx: Tx, since: float) -> list[Failure]:
     )
 
 
-def _list_runs(tx: Tx, since: float) -> list[Failure]:
+def _list_runs(tx: Tx, since: float, most: int = NEWEST) -> list[Failure]:
     """Describe runs with their first failed item, or else the first failed segment."""
     table, item, piece = prompt_runs, run_items.alias("item"), segment_results.alias("piece")
     of_item = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
@@ -207,7 +203,9 @@ def _list_runs(tx: Tx, since: float) -> list[Failure]:
     its_segment = piece.c.run_item_id == item.c.id, piece.c.ordinal == _first_segment(item)
     chosen = chosen.outerjoin(piece, sa.and_(*its_segment, item.c.status != ItemStatus.FAILED))
     rows = tx.all(
-        chosen.where(table.c.id.in_(_select_newest(tx, _RUNS, since))).order_by(table.c.updated_at.desc())
+        chosen.where(table.c.id.in_(_select_newest(tx, _RUNS, since, most))).order_by(
+            table.c.updated_at.desc()
+        )
     )
     return _group(map(_run_failure, models_of(_FailedRun, rows)))
 
@@ -252,11 +250,12 @@ def _first_file() -> sa.ScalarSelect[Any]:
     return first.correlate(import_jobs).scalar_subquery()
 
 
-def _first_item() -> sa.ScalarSelect[Any]:
+def _first_item() -> sa.ColumnElement[Any]:
     """Select the id of the first failed item of a run, or else of the first that lacks segments."""
-    first = sa.select(run_items.c.id).where(run_items.c.run_id == prompt_runs.c.id, ITEM_LACKS)
-    lacks_segments = run_items.c.status != ItemStatus.FAILED
-    return first.order_by(lacks_segments, run_items.c.id).limit(1).correlate(prompt_runs).scalar_subquery()
+    its = sa.select(run_items.c.id).where(run_items.c.run_id == prompt_runs.c.id, ITEM_LACKS)
+    first = its.order_by(run_items.c.id).limit(1).correlate(prompt_runs)
+    failed = first.where(run_items.c.status == ItemStatus.FAILED)
+    return sa.func.coalesce(failed.scalar_subquery(), first.scalar_subquery())
 
 
 def _first_segment(item: sa.FromClause) -> sa.ScalarSelect[Any]:
@@ -278,15 +277,15 @@ def _describe_first(
     return f"{name}: {message or 'failed'}{rest}"
 
 
-def _list_exports(tx: Tx, since: float) -> list[Failure]:
-    chosen = sa.select(exports).where(exports.c.id.in_(_select_newest(tx, _EXPORTS, since)))
+def _list_exports(tx: Tx, since: float, most: int = NEWEST) -> list[Failure]:
+    chosen = sa.select(exports).where(exports.c.id.in_(_select_newest(tx, _EXPORTS, since, most)))
     rows = tx.all(chosen.order_by(exports.c.completed_at.desc()))
     return _group(_export_failure(row, "failed") for row in models_of(Export, rows))
 
 
-def _list_waiting(tx: Tx) -> list[Failure]:
+def list_waiting(tx: Tx, most: int = NEWEST) -> list[Failure]:
     """Describe exports that failed and will be retried."""
-    chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(NEWEST)
+    chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(most)
     return _group(_export_failure(row, "waiting") for row in models_of(Export, tx.all(chosen)))
 
 
@@ -297,12 +296,12 @@ def _export_failure(row: Export, state: str) -> Failure:
     return Failure("export", row.id, (row.id,), state, what, 1, last_at, next_at, row.index_id or "", what)
 
 
-def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
-    """Describe the deliveries that were given up, one failure per webhook."""
+def _list_deliveries(tx: Tx, since: float, most: int = MOST_COUNTED) -> list[Failure]:
+    """Describe the `most` newest deliveries that were given up, one failure per webhook."""
     table = deliveries
     needed = DELIVERY_NEEDS_ATTENTION, table.c.completed_at > since
     chosen = sa.select(table.c.id, table.c.webhook_id).where(*needed).order_by(table.c.completed_at.desc())
-    some = chosen.limit(MOST_COUNTED).subquery()
+    some = chosen.limit(most).subquery()
     newest = sa.func.max(some.c.id).label("id"), sa.func.count().label("failed")
     grouped = sa.select(*newest).group_by(some.c.webhook_id).subquery()
     wanted = table.c.id, table.c.error_message, table.c.completed_at, table.c.webhook_id, webhooks.c.name
@@ -392,6 +391,7 @@ _EXPORTS: Final = _Part(
 _DELIVERIES: Final = _Part(
     deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION, _ONE, deliveries.c.error_message
 )
+_PARTS: Final = (_JOBS, _RUNS, _EXPORTS, _DELIVERIES)
 _KINDS: Final = {
     "job": ("import_job", import_jobs, JOB_NEEDS_ATTENTION, _list_jobs),
     "run": ("prompt_run", prompt_runs, RUN_NEEDS_ATTENTION, _list_runs),

@@ -6,7 +6,7 @@ failures shows their reasons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -38,6 +38,9 @@ from vvwatch.store.schema.results import (
 
 SOME_SEGMENTS_FAILED: Final = "some_segments_failed"
 """The reason of an item that has results, and lacks those of some segments."""
+
+MOST_DELIVERIES: Final = 2_500
+"""How many deliveries are counted: no index has their reasons, which may be long."""
 
 _UNKNOWN: Final = "failed"
 _MOST_GROUPS: Final = 500
@@ -89,11 +92,16 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where the failures of a kind are: the tables, the condition, and the columns of a `FailedPiece`."""
+    """Where the failures of a kind are: the tables, the condition, and the columns of a `FailedPiece`.
+
+    `counted` are the tables that counting them by reason needs, which counts the `most` newest.
+    """
 
     of: sa.FromClause
     needed: sa.ColumnElement[bool]
     columns: Mapping[str, sa.ColumnElement[Any]]
+    counted: sa.FromClause
+    most: int = MOST_COUNTED
 
     def select(self) -> sa.Select[Any]:
         """Return the query of all failures of the kind."""
@@ -101,10 +109,17 @@ class _Source:
         return sa.select(*labelled).select_from(self.of).where(self.needed)
 
 
-def list_groups(tx: Tx, since: float) -> list[FailureGroup]:
-    """Return all groups of what failed after `since`, the largest first; at most 10,000 of each kind are counted."""
-    found = [group for kind in FailedKind for group in _list_groups_of(tx, kind, since)]
+def list_groups(
+    tx: Tx, since: float, kinds: Collection[FailedKind] = tuple(FailedKind)
+) -> list[FailureGroup]:
+    """Return the groups of what failed after `since`, the largest first; of each kind, `most_counted` are counted."""
+    found = [group for kind in kinds for group in _list_groups_of(tx, kind, since)]
     return sorted(found, key=lambda group: (-group.count, group.kind, group.reason))
+
+
+def most_counted(kind: FailedKind) -> int:
+    """Return how many failures of this kind are counted, the newest."""
+    return _SOURCES[kind].most
 
 
 def list_pieces(
@@ -118,13 +133,18 @@ def list_pieces(
     if before is not None:
         is_number = isinstance(columns["id"].type, sa.Integer)
         wanted.append(columns["id"] < (int(before) if is_number else before))
-    rows = tx.all(source.select().where(*wanted).order_by(columns["id"].desc()).limit(limit))
+    newest = sa.select(columns["id"]).select_from(source.counted).where(source.needed, *wanted)
+    ids = tx.execute(newest.order_by(columns["id"].desc()).limit(limit)).scalars().all()
+    rows = tx.all(source.select().where(columns["id"].in_(ids)).order_by(columns["id"].desc()))
     return models_of(FailedPiece, rows)
 
 
 def _list_groups_of(tx: Tx, kind: FailedKind, since: float) -> list[FailureGroup]:
-    chosen, columns = _SOURCES[kind].select(), _SOURCES[kind].columns
-    some = chosen.where(columns["at"] > since).order_by(columns["id"].desc()).limit(MOST_COUNTED).subquery()
+    source = _SOURCES[kind]
+    chosen, columns = source.select(), source.columns
+    wanted = (columns[name].label(name) for name in ("id", "owner", "reason", "retryable"))
+    recent = sa.select(*wanted).select_from(source.counted).where(source.needed, columns["at"] > since)
+    some = recent.order_by(columns["at"].desc()).limit(source.most).subquery()
     about = some.c.owner if kind is FailedKind.DELIVERY else sa.literal("")
     retryable = sa.func.sum(sa.case((some.c.retryable, 1), else_=0))
     sums = sa.func.max(some.c.id).label("newest"), sa.func.count().label("size"), retryable.label("retryable")
@@ -139,9 +159,15 @@ def _list_groups_of(tx: Tx, kind: FailedKind, since: float) -> list[FailureGroup
     ]
 
 
-def _source(of: sa.FromClause, needed: sa.ColumnElement[bool], **named: sa.ColumnElement[Any]) -> _Source:
+def _source(
+    of: sa.FromClause,
+    needed: sa.ColumnElement[bool],
+    counted: sa.FromClause | None = None,
+    most: int = MOST_COUNTED,
+    **named: sa.ColumnElement[Any],
+) -> _Source:
     values = {"media_id": sa.literal(""), "message": named["reason"], "retryable": sa.true(), **named}
-    return _Source(of, needed, values)
+    return _Source(of, needed, values, of if counted is None else counted, most)
 
 
 def _or(value: sa.ColumnElement[Any], otherwise: str = _UNKNOWN) -> sa.ColumnElement[Any]:
@@ -154,6 +180,7 @@ _NO_ITEM: Final = sa.and_(
     prompt_runs.c.total_segments <= prompt_runs.c.completed_segments,
     prompt_runs.c.missing_wholes == 0,
 )
+_ITEMS: Final = run_items.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
 _SOURCES: Final[Mapping[FailedKind, _Source]] = {
     FailedKind.FILE: _source(
         import_files.join(import_jobs, import_jobs.c.id == import_files.c.job_id),
@@ -177,10 +204,9 @@ _SOURCES: Final[Mapping[FailedKind, _Source]] = {
         retryable=sa.false(),
     ),
     FailedKind.ITEM: _source(
-        run_items.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id).join(
-            media, media.c.id == run_items.c.media_id
-        ),
+        _ITEMS.join(media, media.c.id == run_items.c.media_id),
         sa.and_(RUN_NEEDS_ATTENTION, ITEM_LACKS),
+        _ITEMS,
         id=run_items.c.id,
         owner=run_items.c.run_id,
         media_id=run_items.c.media_id,
@@ -211,6 +237,8 @@ _SOURCES: Final[Mapping[FailedKind, _Source]] = {
     FailedKind.DELIVERY: _source(
         deliveries.join(webhooks, webhooks.c.id == deliveries.c.webhook_id),
         DELIVERY_NEEDS_ATTENTION,
+        deliveries,
+        MOST_DELIVERIES,
         id=deliveries.c.id,
         owner=deliveries.c.webhook_id,
         label=webhooks.c.name,

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from vvwatch.errors import NotFound
 from vvwatch.store.admin import audit, shortages
-from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
+from vvwatch.store.admin.attention import MOST_COUNTED, list_failures, list_newest, list_waiting
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import Model, models_of
+from vvwatch.store.models.admin import Failures
 from vvwatch.store.models.delivery import Export, Webhook
 from vvwatch.store.models.imports import ImportJob
 from vvwatch.store.models.runs import Run
@@ -69,26 +70,27 @@ class State:
     bad_keys: Sequence[audit.BadKeys]
 
 
-def read_state(tx: Tx, since: float, automation_id: str | None = None) -> State:
+def read_state(
+    tx: Tx, since: float, automation_ids: Sequence[str] | None = None, most_failures: int | None = None
+) -> State:
     """Return the state of everything; failures and refused messages are those after `since`.
 
-    With `automation_id`, `automations` has only this one, and `sweeps` only its.
+    With `automation_ids`, `automations`, `exporting`, `windows` and `sweeps` have only these. With `most_failures`,
+    `failures` has the newest of each kind alone, as `list_newest` returns them; with 0, only what waits.
     """
+    automations = _automations(tx, automation_ids)
     return State(
-        automations=_automations(tx, automation_id),
-        exporting={
-            row.index_id: row for row in models_of(ExportAutomation, tx.all(sa.select(export_automations)))
-        },
-        windows={
-            row.automation_id: row
-            for row in models_of(Window, tx.all(sa.select(windows).where(windows.c.state == "open")))
-        },
-        sweeps=watch_queries.map_last_scans(tx, automation_id),
+        automations=automations,
+        exporting=_map_exporting(
+            tx, None if automation_ids is None else [row.index_id for row in automations]
+        ),
+        windows=_map_windows(tx, automation_ids),
+        sweeps=watch_queries.map_last_scans(tx, automation_ids),
         refused=_select_refused(tx, since),
         jobs=_under_way(tx, ImportJob, import_jobs),
         runs=_under_way(tx, Run, prompt_runs),
         exports=_under_way(tx, Export, exports),
-        failures=list_failures(tx, since),
+        failures=_read_failures(tx, since, most_failures),
         webhooks=list_troubled_webhooks(tx),
         processors=processor_states.read_blocked(tx),
         shortages=shortages.list_waiting(tx),
@@ -98,7 +100,7 @@ def read_state(tx: Tx, since: float, automation_id: str | None = None) -> State:
 
 def find_automation(tx: Tx, automation_id: str) -> NamedAutomation:
     """Return an import automation. Raises NotFound."""
-    found = _automations(tx, automation_id)
+    found = _automations(tx, [automation_id])
     if not found:
         raise NotFound("automation", automation_id)
     return found[0]
@@ -110,7 +112,27 @@ def list_troubled_webhooks(tx: Tx) -> list[Webhook]:
     return models_of(Webhook, tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id)))
 
 
-def _automations(tx: Tx, automation_id: str | None) -> list[NamedAutomation]:
+def _read_failures(tx: Tx, since: float, most: int | None) -> Failures:
+    if most is None:
+        return list_failures(tx, since)
+    return list_newest(tx, since, most) if most else Failures(list_waiting(tx), {})
+
+
+def _map_exporting(tx: Tx, index_ids: Sequence[str] | None) -> dict[str, ExportAutomation]:
+    chosen = sa.select(export_automations).where(_is_among(export_automations.c.index_id, index_ids))
+    return {row.index_id: row for row in models_of(ExportAutomation, tx.all(chosen))}
+
+
+def _map_windows(tx: Tx, automation_ids: Sequence[str] | None) -> dict[str, Window]:
+    wanted = windows.c.state == "open", _is_among(windows.c.automation_id, automation_ids)
+    return {row.automation_id: row for row in models_of(Window, tx.all(sa.select(windows).where(*wanted)))}
+
+
+def _is_among(column: sa.ColumnElement[str], ids: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if ids is None else column.in_(ids)
+
+
+def _automations(tx: Tx, automation_ids: Sequence[str] | None) -> list[NamedAutomation]:
     table = import_automations
     extra = (
         indexes.c.name.label("index_name"),
@@ -119,10 +141,7 @@ def _automations(tx: Tx, automation_id: str | None) -> list[NamedAutomation]:
     )
     joined = sa.select(table, *extra).join(indexes, indexes.c.id == table.c.index_id)
     joined = joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id)
-    return models_of(
-        NamedAutomation,
-        tx.all(joined if automation_id is None else joined.where(table.c.id == automation_id)),
-    )
+    return models_of(NamedAutomation, tx.all(joined.where(_is_among(table.c.id, automation_ids))))
 
 
 def _select_refused(tx: Tx, since: float) -> dict[str, int]:

@@ -223,9 +223,11 @@ _CHANGED_BY_4 = (
 _ON_COLUMNS_OF_4 = frozenset(
     {
         "deliveries_attention",
+        "deliveries_failures",
         "import_jobs_attention",
         "prompt_runs_attention",
         "import_files_failed",
+        "import_files_reasons",
         "receipts_key",
     }
 )
@@ -268,6 +270,14 @@ def _to_7(conn: sa.Connection) -> None:
     _index(conn, schema.outputs, schema.windows)
 
 
+def _to_8(conn: sa.Connection) -> None:
+    """Index what lists show of very many rows: failures by their reason, skipped files, deliveries of a webhook."""
+    _index(conn, schema.import_files, schema.run_items, schema.deliveries)
+    conn.exec_driver_sql(
+        "DROP INDEX IF EXISTS ix_deliveries_webhook_id"
+    )  # deliveries_by_webhook does what it did
+
+
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {
     2: _to_2,
     3: _to_3,
@@ -275,6 +285,7 @@ STEPS: Mapping[int, Callable[[sa.Connection], None]] = {
     5: _to_5,
     6: _to_6,
     7: _to_7,
+    8: _to_8,
 }
 """The step that migrates to each version from the one before; version 1 is the first release."""
 

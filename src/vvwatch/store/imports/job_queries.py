@@ -14,6 +14,7 @@ from vvwatch.store.db.lists import Show, select_shown
 from vvwatch.store.db.typed import Model, model_of, models_of
 from vvwatch.store.models.imports import ImportedFile, ImportJob, ListedFile
 from vvwatch.store.schema import import_files, import_jobs, media, troubles
+from vvwatch.store.schema.columns import FAILED, SKIPPED
 from vvwatch.store.schema.results import JOB_NEEDS_ATTENTION
 
 _WHOLE: Final = 100
@@ -113,6 +114,9 @@ def _find_current_file(tx: Tx, job_id: str) -> str | None:
     return key
 
 
+_LISTED: Final = {FileStatus.FAILED: FAILED, FileStatus.SKIPPED: SKIPPED}
+
+
 def _list_by_key(
     tx: Tx,
     model: type[Model],
@@ -122,8 +126,8 @@ def _list_by_key(
     after_key: str | None,
     limit: int,
 ) -> list[Model]:
-    """Order by key, which the unique index of (job, key) gives without sorting."""
+    """Order by key, which an index gives without sorting: that of all files, or of the failed or skipped ones."""
     wanted = [import_files.c.job_id == job_id]
-    wanted += [import_files.c.status == status] if status else []
+    wanted += [import_files.c.status == _LISTED.get(status, status)] if status else []
     wanted += [import_files.c.key > after_key] if after_key is not None else []
     return models_of(model, tx.all(selection.where(*wanted).order_by(import_files.c.key).limit(limit)))

@@ -124,6 +124,13 @@ def list_all(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
     return _list_newest(tx, None, before_id, limit)
 
 
+def list_newest_ids(tx: Tx, index_id: str, limit: int) -> Sequence[str]:
+    """Return the ids of the newest media of an index that are not deleted."""
+    wanted = media.c.index_id == index_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
+    chosen = sa.select(media.c.id).where(*wanted).order_by(media.c.id.desc()).limit(limit)
+    return tx.execute(chosen).scalars().all()
+
+
 def _list_newest(tx: Tx, index_id: str | None, before_id: str | None, limit: int) -> Sequence[MediaView]:
     wanted = [is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)]
     wanted += [media.c.index_id == index_id] if index_id is not None else []

@@ -113,6 +113,15 @@ def add_failed_index(table: sa.Table, whole: Column[str], some: sa.ColumnElement
     Index(f"{table.name}_failed", whole, table.c.id, sqlite_where=some, postgresql_where=some)
 
 
+SKIPPED: sa.ColumnElement[str] = sa.literal_column("'skipped'")
+"""As `FAILED`."""
+
+
+def add_part_index(table: sa.Table, name: str, some: sa.ColumnElement[bool], *columns: Column[Any]) -> None:
+    """Return the index that lists a part of the rows in the order of these columns without reading the others."""
+    Index(f"{table.name}_{name}", *columns, sqlite_where=some, postgresql_where=some)
+
+
 def add_delivery_indexes(table: sa.Table) -> None:
     """Return the indexes of a webhook's queued deliveries, its waiting ones, and those that an object waits for."""
     columns, under_way = table.c, table.c.completed_at.is_(None)

@@ -12,6 +12,8 @@ from vvwatch.store.schema.columns import (
     add_attention_index,
     add_delivery_indexes,
     add_due_index,
+    add_part_index,
+    add_under_way_index,
     count,
     document,
     flag,
@@ -62,7 +64,7 @@ deliveries = sa.Table(
     metadata,
     identifier(),
     Column("event_id", Text, ForeignKey("events.id"), nullable=False),
-    Column("webhook_id", Text, ForeignKey("webhooks.id"), nullable=False, index=True),
+    Column("webhook_id", Text, ForeignKey("webhooks.id"), nullable=False),
     text("status", "pending"),  # pending processing delivered failed retrying
     count("attempts"),
     Column("response_status_code", Integer),
@@ -81,6 +83,9 @@ deliveries = sa.Table(
 add_delivery_indexes(deliveries)
 DELIVERY_NEEDS_ATTENTION = sa.and_(deliveries.c.status == FAILED, deliveries.c.dismissed_at.is_(None))
 add_attention_index(deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION)
+add_part_index(deliveries, "failures", DELIVERY_NEEDS_ATTENTION, deliveries.c.id)
+add_under_way_index(deliveries)
+Index("deliveries_by_webhook", deliveries.c.webhook_id, deliveries.c.id)
 
 delivery_attempts = sa.Table(
     "delivery_attempts",

@@ -8,11 +8,13 @@ from sqlalchemy import Column, Float, ForeignKey, Index, UniqueConstraint
 from vvwatch.core.runs import WHOLE_FAILED
 from vvwatch.store.schema.columns import (
     FAILED,
+    SKIPPED,
     Integer,
     Text,
     add_attention_index,
     add_due_index,
     add_failed_index,
+    add_part_index,
     add_share_index,
     add_under_way_index,
     count,
@@ -351,6 +353,9 @@ add_attention_index(import_jobs, import_jobs.c.updated_at, JOB_NEEDS_ATTENTION)
 add_attention_index(prompt_runs, prompt_runs.c.updated_at, RUN_NEEDS_ATTENTION)
 add_attention_index(exports, exports.c.completed_at, EXPORT_NEEDS_ATTENTION)
 Index("exports_troubled", exports.c.id, sqlite_where=EXPORT_WAITS, postgresql_where=EXPORT_WAITS)
+# Reasons are counted from their index alone: it has all columns that the condition names.
+_FILE_REASONS = "job_id", "reason", "id", "status", "retried_at"
+_ITEM_REASONS = "run_id", "error_code", "id", "status", "failed_segment_count"
 FILE_FAILED = sa.and_(import_files.c.status == FAILED, import_files.c.retried_at.is_(None))
 ITEM_LACKS = sa.or_(
     run_items.c.status == FAILED,
@@ -360,5 +365,12 @@ ITEM_LACKS = sa.or_(
 """Items that failed, items with failed segments, and items without the answer about the whole."""
 add_failed_index(import_files, import_files.c.job_id, FILE_FAILED)
 add_failed_index(run_items, run_items.c.run_id, ITEM_LACKS)
+add_part_index(import_files, "reasons", FILE_FAILED, *(import_files.c[name] for name in _FILE_REASONS))
+add_part_index(run_items, "reasons", ITEM_LACKS, *(run_items.c[name] for name in _ITEM_REASONS))
+add_part_index(run_items, "lacking", ITEM_LACKS, run_items.c.run_id, run_items.c.media_id)
+for _name, _status in (("failures", FAILED), ("skips", SKIPPED)):
+    add_part_index(
+        import_files, _name, import_files.c.status == _status, import_files.c.job_id, import_files.c.key
+    )
 for _table in (import_jobs, prompt_runs, exports):
     add_under_way_index(_table)

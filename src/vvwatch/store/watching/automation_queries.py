@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,6 +15,9 @@ from vvwatch.store.models.catalog import Connector, Index, Prompt
 from vvwatch.store.models.watching import AutomationState, ImportAutomation, WindowWithPolicy
 from vvwatch.store.schema import export_automations, import_automations
 from vvwatch.store.watching import automations, window_queries
+
+_FEW: Final = 500
+"""Of more indexes, all automations are read: statements take a limited number of values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,17 @@ class IndexAutomations:
 
 def list_index_automations(tx: Tx) -> list[IndexAutomations]:
     """List every index that is not deleted, oldest first, in three queries."""
-    importing, exporting = _map_by_index(tx, import_automations), _map_by_index(tx, export_automations)
-    return [
-        IndexAutomations(row, importing.get(row.id), exporting.get(row.id))
-        for row in catalog.list_indexes(tx)
-    ]
+    return join_automations(tx, catalog.list_indexes(tx))
 
 
-def _map_by_index(tx: Tx, table: sa.Table) -> dict[str, AutomationState]:
-    rows = tx.all(sa.select(*columns(AutomationState, table)))
+def join_automations(tx: Tx, chosen: Sequence[Index]) -> list[IndexAutomations]:
+    """Return these indexes with their automations, in two queries."""
+    ids = [row.id for row in chosen]
+    importing, exporting = (_map_by_index(tx, each, ids) for each in (import_automations, export_automations))
+    return [IndexAutomations(row, importing.get(row.id), exporting.get(row.id)) for row in chosen]
+
+
+def _map_by_index(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, AutomationState]:
+    wanted = sa.true() if len(ids) > _FEW else table.c.index_id.in_(ids)
+    rows = tx.all(sa.select(*columns(AutomationState, table)).where(wanted))
     return {row.index_id: row for row in models_of(AutomationState, rows)}

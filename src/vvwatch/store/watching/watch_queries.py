@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from vvwatch.store.catalog import catalog
@@ -20,10 +22,10 @@ def list_watched(tx: Tx) -> list[WatchedAutomation]:
     return models_of(WatchedAutomation, tx.all(there))
 
 
-def map_last_scans(tx: Tx, automation_id: str | None = None) -> dict[str, StoredScanReport]:
-    """Map each automation id (or this one) to the report of its last full scan."""
+def map_last_scans(tx: Tx, automation_ids: Sequence[str] | None = None) -> dict[str, StoredScanReport]:
+    """Map each automation id (or these) to the report of its last full scan."""
     return _map_latest(
-        tx, sa.true() if automation_id is None else reconciles.c.automation_id == automation_id
+        tx, sa.true(), None if automation_ids is None else import_automations.c.id.in_(automation_ids)
     )
 
 
@@ -32,12 +34,15 @@ def map_last_complete_scans(tx: Tx) -> dict[str, StoredScanReport]:
     return _map_latest(tx, reconciles.c.complete)
 
 
-def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, StoredScanReport]:
+def _map_latest(
+    tx: Tx, wanted: sa.ColumnElement[bool], chosen: sa.ColumnElement[bool] | None = None
+) -> dict[str, StoredScanReport]:
     """Map automation ids to their last report by insertion order, not by clock: one index lookup each."""
     own = reconciles.c.automation_id == import_automations.c.id
     last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
     met = reconciles.c.seq == last.scalar_subquery()
-    found = tx.all(sa.select(reconciles).select_from(import_automations).join(reconciles, met))
+    joined = sa.select(reconciles).select_from(import_automations).join(reconciles, met)
+    found = tx.all(joined if chosen is None else joined.where(chosen))
     return {row.automation_id: row for row in models_of(StoredScanReport, found)}
 
 

@@ -20,10 +20,10 @@ from vvwatch.errors import OnAnotherNode, StorageThrottled, VvwatchError
 from vvwatch.ports import Clock, EventQueue, Finding, SourceHealth, Storage
 from vvwatch.ports.processing import Examinable
 from vvwatch.store.admin import attention, audit, nodes, shortages, status_queries
-from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.database_queries import read_condition
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.admin import Failure
 from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.runs import PausedProcessor

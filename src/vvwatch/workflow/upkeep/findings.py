@@ -15,12 +15,12 @@ from vvwatch.core.shortages import find_remedy
 from vvwatch.core.store_notes import describe_oddity
 from vvwatch.errors import BudgetReached, ItemBudgetReached, ProcessorUnavailable
 from vvwatch.ports import Finding, SourceHealth
-from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.audit import BadKeys
 from vvwatch.store.admin.database_queries import Condition
 from vvwatch.store.admin.nodes import Node
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
+from vvwatch.store.models.admin import Failure
 from vvwatch.store.models.delivery import Webhook
 from vvwatch.store.models.runs import PausedProcessor
 from vvwatch.store.models.watching import (
