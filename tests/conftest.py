@@ -59,6 +59,7 @@ __all__ = [
 hypothesis.settings.register_profile(  # a busy machine fails no property
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("slice", hypothesis.settings.get_profile("untimed"), max_examples=30)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -97,6 +98,10 @@ SERVERS = (
 def pytest_configure(config: pytest.Config) -> None:
     """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
     config.stash[LEFT_OUT] = 0
+    if _is_sliced(config):
+        hypothesis.settings.load_profile(
+            "slice"
+        )  # others at each run: a property is tried as often in three runs
     if not hasattr(config, "workerinput"):
         shares = range(os.cpu_count() or 1)
         forks = [get_context("fork").Process(target=_compile, args=(config, shares[n:])) for n in shares]

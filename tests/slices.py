@@ -48,7 +48,7 @@ TURNS: Final[Mapping[str, int]] = {
     "tests/daemon/test_event_queues.py": 11,
     "tests/e2e/": 23,  # real daemons, real waits
     "tests/e2e/test_way_of_the_data.py::test_the_whole_way": 1,
-    "tests/media/": 3,
+    "tests/media/": 5,
     "tests/model/": 17,
     "tests/processors/": 17,  # formats, decoders, models, programs
     "tests/processors/openai/": 3,
