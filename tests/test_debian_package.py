@@ -84,3 +84,11 @@ def test_the_unit_finds_the_program_of_the_package() -> None:
     unit = (ROOT / "systemd" / "vvwatch.service").read_text()
     assert "ExecStart=/usr/bin/vvwatch run --config /etc/vvwatch/vvwatch.toml\n" in unit
     assert 'ln -s ../lib/vvwatch/bin/vvwatch "$tree/usr/bin/vvwatch"' in BUILD
+
+
+def test_the_package_is_built_from_all_that_the_wheel_shares() -> None:
+    """A folder that is not copied is left out without a word: the man pages were."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    [copied] = re.findall(r'cp -r "\$root"/\{(.+?)\}', BUILD)
+    assert {"src", *shared} <= set(copied.split(","))

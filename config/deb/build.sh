@@ -30,7 +30,7 @@ home=$tree/usr/lib/vvwatch
 pip=("$work/build/bin/pip" --quiet --disable-pip-version-check --no-input)
 "${pip[@]}" install --require-hashes --no-deps -r "$root/config/requirements/build.txt"
 mkdir "$work/source"
-cp -r "$root"/{src,config,systemd,pyproject.toml,README.md,LICENSE} "$work/source"
+cp -r "$root"/{src,config,share,systemd,pyproject.toml,README.md,LICENSE} "$work/source"
 "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$work" "$work/source"
 
 # A virtual environment knows its place from bin/python alone; what names the folder of this build is mended or dropped.
