@@ -99,6 +99,13 @@ async def test_every_object_is_listed_in_pages_of_at_most_1000_entries(place: Pl
     assert max(len(page.objects) + len(page.irregular) for page in pages) <= 1_000
     keys = [obj.key for page in pages for obj in page.objects]
     assert sorted(keys) == sorted(expected)
+    for _ in range(3):  # pages that come again are known
+        assert set(await look(place)) == expected
+    await place.put("d1/1.mp4", b"changed")
+    await place.remove("d2/2.mp4")
+    after = await look(place)
+    assert after["d1/1.mp4"].size_bytes == len(b"changed")
+    assert set(after) == expected - {"d2/2.mp4"}
 
 
 async def test_list_mutating_what_stands_the_whole_time_is_listed(

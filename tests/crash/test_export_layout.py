@@ -75,7 +75,7 @@ def check(daemon: Daemon, names: set[str]) -> None:
     assert [path.name for path in (daemon.state / "exports").iterdir()] == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 def test_kills_leave_every_file_whole_and_none_imported(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
         daemon = make_daemon(tmp_path, receiver)

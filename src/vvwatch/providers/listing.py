@@ -125,4 +125,6 @@ def _shorten_key(key: str) -> str:
 
 
 def _split_entries(entries: Sequence[_T]) -> list[Sequence[_T]]:
+    if 0 < len(entries) <= PAGE_ENTRIES:
+        return [entries]  # a slice of a known page would parse it
     return [entries[start : start + PAGE_ENTRIES] for start in range(0, len(entries), PAGE_ENTRIES)]

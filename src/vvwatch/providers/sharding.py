@@ -18,6 +18,7 @@ from anyio import CancelScope, create_memory_object_stream, create_task_group
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
+from vvwatch.core.known_pages import find_last_key
 from vvwatch.core.shards import Course, split_prefixes
 from vvwatch.errors import AccessDenied, StorageError
 from vvwatch.providers.listing import ListedPage, Lister
@@ -111,7 +112,7 @@ class _ParallelListing:
         course, last_key = Course(), ""
         async for page in pages:
             await self._pages.send(page)
-            last_key = page.objects[-1].key if page.objects else last_key
+            last_key = find_last_key(page.objects) if page.objects else last_key
             course = course.after(last_key, survey.folders)
             if course.pages <= _SERIAL_PAGES or not self._free:
                 continue

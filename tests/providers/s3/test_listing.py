@@ -9,9 +9,10 @@ from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vvwatch.core.known_pages import LEAST_OBJECTS, KnownPage, PageMemory
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity
 from vvwatch.providers.s3.listing import (
@@ -160,6 +161,31 @@ def test_columns_and_elements_agree_on_a_page_that_is_damaged(data: st.DataObjec
         end = data.draw(st.integers(start, min(len(text), start + 40)))
         text = text[:start] + data.draw(FRAGMENTS) + text[end:]
     assert outcome(parse_by_columns, text) in (None, outcome(parse_by_elements, text))
+
+
+@settings(max_examples=10, deadline=None)  # each parses ten large pages twice
+@given(st.lists(PUTS, min_size=1, max_size=3), st.lists(st.sampled_from(["", END, "<Name/>"]), max_size=2))
+def test_a_page_that_comes_again_is_parsed_as_the_first_time(puts: list[Put], extras: list[str]) -> None:
+    rows = "".join(contents(put.fields(quote_plus(put.key))) for put in puts) * LEAST_OBJECTS
+    once = page(rows, END, *extras)
+    others = [
+        page(
+            rows,
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>",
+        ),
+        page(f"<!--{rows}-->", ONE, END),
+        page(rows, END, encoded=False),
+        page(rows, "<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes>", END),
+    ]
+    memory = PageMemory()
+    for text in (once, once, *others, once, *others, once):
+        assert outcome(lambda each: parse_listing(each.encode(), memory), text) == outcome(listing, text)
+
+
+def test_a_known_page_is_not_parsed_again() -> None:
+    memory, text = PageMemory(), page(ONE * LEAST_OBJECTS, END).encode()
+    found = [parse_listing(text, memory).page.objects for _ in range(3)]
+    assert [isinstance(each, KnownPage) for each in found] == [False, False, True]
 
 
 def test_a_page_that_is_cut_anywhere_is_no_listing() -> None:

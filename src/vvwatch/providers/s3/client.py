@@ -15,6 +15,7 @@ from anyio import Lock, to_thread
 from botocore.exceptions import ClientError
 from botocore.handlers import _handle_200_error
 
+from vvwatch.core.known_pages import PageMemory
 from vvwatch.core.locations import bucket_address
 from vvwatch.providers.replies import LARGE_BYTES, MOST_REFUSAL_BYTES
 from vvwatch.providers.s3.errors import (
@@ -186,6 +187,7 @@ def client_options(location: S3Location, key: S3Credentials | None, **config: An
         "config": AioConfig(
             proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
             s3={"addressing_style": "path" if by_path else "auto"},
+            user_agent="vvwatch",  # the SDK's own is put together for every request
             http_session_cls=AwsTransport,
             ignore_configured_endpoint_urls=True,  # the location has the address
             request_checksum_calculation="when_required",  # some compatible servers know only MD5
@@ -201,16 +203,20 @@ class _Parsers(AioResponseParserFactory):  # type: ignore[misc]  # the SDK ships
     def __init__(self, parsing: Lock) -> None:
         super().__init__()
         self._parsing = parsing
+        self._memory = PageMemory()
 
     def create_parser(self, name: str) -> Any:
         """Return the parser of a protocol."""
-        return _Parser(self._parsing, **self._defaults) if name == "rest-xml" else super().create_parser(name)
+        if name != "rest-xml":
+            return super().create_parser(name)
+        return _Parser(self._parsing, self._memory, **self._defaults)
 
 
 class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
-    def __init__(self, parsing: Lock, **defaults: Any) -> None:
+    def __init__(self, parsing: Lock, memory: PageMemory, **defaults: Any) -> None:
         super().__init__(**defaults)
         self._parsing = parsing
+        self._memory = memory
 
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
         """Parse as the SDK does, except a page of a listing. Raises NoListing."""
@@ -219,7 +225,8 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
         body, metadata = response["body"], {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
         async with self._parsing:
             large = len(body) > LARGE_BYTES
-            listing = await to_thread.run_sync(parse_listing, body) if large else parse_listing(body)
+            given = body, self._memory
+            listing = await to_thread.run_sync(parse_listing, *given) if large else parse_listing(*given)
         return {"Listing": listing, "ResponseMetadata": metadata}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vvwatch.core.known_pages import KnownPage
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import Oddity, StoreNotes
 from vvwatch.errors import AccessDenied, ObjectChanged
@@ -31,7 +32,8 @@ class ListedEntries:
 
     def shown_by(self, page: ListedPage) -> bool:
         """Return whether events can carry the listed versions: every listed object has an ETag."""
-        if any(is_timed(obj.version) for obj in page.objects):
+        new = () if isinstance(page.objects, KnownPage) else page.objects
+        if any(is_timed(obj.version) for obj in new):
             self._notes.note(Oddity.NO_VERSIONS)
         return not self._contradicted and Oddity.NO_VERSIONS not in self._notes.odd
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 from xml.etree.ElementTree import Element
 
 from vvwatch.core.filters import Reason
+from vvwatch.core.known_pages import KnownPage, PageMemory
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity
 from vvwatch.providers.listing import (
@@ -78,15 +79,37 @@ class _Frame(NamedTuple):
     next_token: str
 
 
-def parse_listing(body: bytes) -> Listing:
-    """Return everything that `body` lists. Raises NoListing."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise NoListing("the answer is not UTF-8") from None
+def parse_listing(body: bytes, memory: PageMemory | None = None) -> Listing:
+    """Return everything that `body` lists. Raises NoListing.
+
+    Objects that `memory` knows are parsed when somebody looks at them.
+    """
+    start, end = body.find(b"<Contents>"), body.rfind(b"</Contents>") + len(_END_OF_ROW)
+    if memory is None or not 0 <= start < end:
+        return _parse(body)[0]
+    glance = memory.look(body[start:end])
+    if glance.facts and (frame := _read_plain_frame(_decode(body[:start]), _decode(body[end:]))):
+        return _to_listing(KnownPage(glance.facts, lambda: _parse(body)[0].page.objects), [], frame)
+    listing, plain = _parse(body)
+    if plain:
+        memory.note(glance, listing.page.objects)
+    return listing
+
+
+def _parse(body: bytes) -> tuple[Listing, bool]:
+    """Return everything that `body` lists, and whether it is plain enough for columns."""
+    text = _decode(body)
     if len(text) > LARGE_BYTES and text.count("<Contents>") > _MOST_ENTRIES:
         raise NoListing(f"the answer lists more than {_MOST_ENTRIES:,} objects at once")
-    return parse_by_columns(text) or parse_by_elements(text)
+    listing = parse_by_columns(text)
+    return listing or parse_by_elements(text), listing is not None
+
+
+def _decode(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise NoListing("the answer is not UTF-8") from None
 
 
 def parse_by_columns(text: str) -> Listing | None:
@@ -103,15 +126,22 @@ def parse_by_columns(text: str) -> Listing | None:
             column.extend(values)
     if not columns[0]:
         return None
-    root = _parse_root(f"{text[:start]}<Rows/>{text[end:]}")
-    frame = _read_frame(root)
-    if not frame.encoded or len(_children_named(root, "Rows")) != 1 or _children_named(root, "Contents"):
-        return None  # the rows stand somewhere else than in the listing itself, or there are others
+    frame = _read_plain_frame(text[:start], text[end:])
+    if frame is None:
+        return None
     try:
         objects = _take_objects(*columns)
     except ValueError:
         return None
     return _to_listing(objects, [], frame)
+
+
+def _read_plain_frame(before: str, after: str) -> _Frame | None:
+    """Return the frame around the rows; None if they stand elsewhere than in the listing itself, or others do."""
+    root = _parse_root(f"{before}<Rows/>{after}")
+    frame = _read_frame(root)
+    alone = len(_children_named(root, "Rows")) == 1 and not _children_named(root, "Contents")
+    return frame if frame.encoded and alone else None
 
 
 def _split_rows(text: str, start: int, end: int) -> Iterator[list[str]]:
@@ -132,7 +162,7 @@ def parse_by_elements(text: str) -> Listing:
     return _to_listing(objects, [entry for entry in entries if isinstance(entry, Irregularity)], frame)
 
 
-def _to_listing(objects: list[StorageObject], irregular: list[Irregularity], frame: _Frame) -> Listing:
+def _to_listing(objects: Sequence[StorageObject], irregular: list[Irregularity], frame: _Frame) -> Listing:
     folders = [folder for folder in frame.folders if isinstance(folder, str)]
     irregular += [folder for folder in frame.folders if isinstance(folder, Irregularity)]
     return Listing(ListedPage(objects, folders, irregular), frame.next_token)

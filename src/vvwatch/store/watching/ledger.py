@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus
+from vvwatch.core.known_pages import KnownPage, digest_pairs
 from vvwatch.core.ledger import Diff, diff_listing, join_diffs
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import SeenKeys
@@ -90,9 +91,12 @@ def compare_pages(
 def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: SeenKeys | None) -> Diff:
     if seen is None or not run:
         return compare(tx, scope_id, run)
-    lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
-    rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
-    if rows == list(map(_pair, run)):  # nothing changed: the common case
+    known = run.facts if isinstance(run, KnownPage) else None
+    lowest, highest = (known.first_key, known.last_key) if known else (run[0].key, run[-1].key)
+    bounds = {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": 2 * len(run) + 100}
+    rows = tx.pairs(_range, bounds)
+    equal = digest_pairs(rows) == known.digest if known else rows == list(map(_pair, run))
+    if equal:  # nothing changed: the common case
         seen.cover(lowest, highest, len(rows))
         return Diff([], [], len(rows))
     return _compare_keys(tx, scope_id, run, seen)

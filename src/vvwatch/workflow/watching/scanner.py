@@ -17,6 +17,7 @@ import anyio.to_thread
 from vvwatch.core.absence import ANY_PLACE, Confirmation, Doubt, extend_doubt
 from vvwatch.core.filters import Reason
 from vvwatch.core.identities import new_id
+from vvwatch.core.known_pages import KnownPage, find_last_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import SeenKeys, explain_doubt
 from vvwatch.errors import StorageError, VvwatchError
@@ -217,19 +218,22 @@ class _PageBuffer:
     def __init__(self) -> None:
         self.count = 0
         self.last_key = ""
-        self._runs: list[list[StorageObject]] = []
+        self._runs: list[Sequence[StorageObject]] = []
 
     def add(self, found: Sequence[StorageObject]) -> None:
         if not found:
             return
         self.count += len(found)
-        self.last_key = max(self.last_key, found[-1].key)  # stores that list from a key on list in order
-        if self._runs and len(self._runs[-1]) + len(found) <= _RUN_KEYS:
-            self._runs[-1] += found
+        self.last_key = max(
+            self.last_key, find_last_key(found)
+        )  # stores that list from a key on list in order
+        last = self._runs[-1] if self._runs else None
+        if isinstance(last, list) and len(last) + len(found) <= _RUN_KEYS:
+            last += found
         else:
-            self._runs.append(list(found))
+            self._runs.append(found if isinstance(found, KnownPage) else list(found))
 
-    def take_all(self) -> list[list[StorageObject]]:
+    def take_all(self) -> list[Sequence[StorageObject]]:
         """Return the pages and empty the buffer."""
         runs, self._runs, self.count = self._runs, [], 0
         return runs

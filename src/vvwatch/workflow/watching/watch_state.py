@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from vvwatch.core.filters import ObjectFilter, Reason
+from vvwatch.core.known_pages import KnownPage
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import SeenKeys
 from vvwatch.core.selection import SkippedObject
@@ -50,9 +51,10 @@ class WatchState:
 
 def list_left_out(rules: ObjectFilter, page: Page) -> list[SkippedObject]:
     """List what is on the page, may be wanted and cannot be imported, such as content under a folder's name."""
+    seen = () if isinstance(page.objects, KnownPage) else page.objects  # which hold no folder's name
     found = [
         *(SkippedObject(each.key, "", 0, Reason(each.reason), each.detail) for each in page.irregular),
-        *(_describe_folder(obj) for obj in page.objects if obj.key[-1:] == "/" and obj.size_bytes),
+        *(_describe_folder(obj) for obj in seen if obj.key[-1:] == "/" and obj.size_bytes),
     ]
     return [each for each in found if rules.is_relevant(each.key, each.reason)]
 
