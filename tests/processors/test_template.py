@@ -145,7 +145,8 @@ async def test_the_template_has_no_privilege_no_environment_and_no_media(
     (template,) = templates()
 
     links, environment = _look_into(template.pid)
-    assert [link for link in links if not link.startswith(("socket:", "pipe:", "/dev/null"))] == []
+    others = [link for link in links if not link.startswith(("socket:", "pipe:", "/dev/null"))]
+    assert others == [f"/proc/{template.pid}/statm"], "it reads how much memory it takes itself"
     assert environment in (b"", b"LC_CTYPE=C.UTF-8\0")
     assert _read_status(template.pid, "NoNewPrivs:") == "1"
     assert len(template.threads()) == 1
@@ -189,6 +190,15 @@ async def test_a_template_that_ages_or_grows_is_replaced(
     assert told == []
     await template.aclose()
     assert templates() == []
+
+
+async def test_a_template_is_kept_however_much_memory_the_daemon_takes(warm: Technical, shelf: Shelf) -> None:
+    ballast = b"x" * (forking.MOST_KIB << 10)
+    pids = set()
+    for _ in range(3):
+        await warm.probe(shelf.usual("jpg"))
+        pids.update(each.pid for each in templates())
+    assert len(pids) == 1, len(ballast)
 
 
 async def test_items_survive_a_template_that_is_killed_and_the_next_has_another(

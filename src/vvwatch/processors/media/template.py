@@ -30,6 +30,7 @@ _MOST_DESCRIPTORS: Final = 5
 _MEDIA: Final = 3
 _OUTPUT: Final = 4
 _FIRST_TO_GO: Final = "1000"
+_PAGE_KIB: Final = resource.getpagesize() >> 10
 
 
 def main() -> None:
@@ -40,13 +41,15 @@ def main() -> None:
     child.warm_up()
     with suppress(OSError):  # children inherit it, and need no file for it then
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     sandbox.confine_template()
     # The collector would touch every object of a child, and each page of it would be copied.
     gc.collect()
     gc.freeze()
     channel.send(b"{}")
     while message := _receive(channel):
-        channel.send(json.dumps(_fork(channel, *message)).encode())
+        answer = _fork(channel, *message)
+        channel.send(json.dumps({**answer, "kib": _read_kib(memory)}).encode())
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -70,7 +73,12 @@ def _fork(channel: socket.socket, wanted: dict[str, Any], fds: list[int]) -> dic
     # Until it leads its own session, nobody could end it as a group.
     os.read(begun, 1)
     os.close(begun)
-    return {"pid": pid, "kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    return {"pid": pid}
+
+
+def _read_kib(memory: int) -> int:
+    """Return the resident memory. The peak that `getrusage` names may be that of the daemon, which started this."""
+    return int(os.pread(memory, 256, 0).split()[1]) * _PAGE_KIB
 
 
 def _run_child(channel: socket.socket, folder: str, fds: Sequence[int], begins: int) -> None:
