@@ -302,6 +302,16 @@ def rest(process: psutil.Process) -> float:
     return (cpu_seconds(process) - spent) / REST_SECONDS
 
 
+def wait_for_rest(process: psutil.Process) -> None:
+    """Wait until the work of a first start is done, such as making a million media searchable."""
+    for _ in range(120):
+        spent = cpu_seconds(process)
+        time.sleep(5)
+        if 0 <= cpu_seconds(process) - spent < 0.25:
+            return
+    sys.exit("the daemon does not come to rest")
+
+
 def main(arguments: argparse.Namespace) -> bool:
     """Measure; returns whether all bars are met."""
     met = True
@@ -314,7 +324,7 @@ def main(arguments: argparse.Namespace) -> bool:
         try:
             process = psutil.Process(daemon.pid)
             address = (base / "state" / "address").read_text().strip()
-            time.sleep(3)
+            wait_for_rest(process)
             before, idle = mebibytes(process), rest(process)
             connection, cookie = log_in(address)
             for path in list_paths(arguments.media, arguments.jobs):

@@ -135,13 +135,20 @@ class Fleet:
             time.sleep(0.05)
         return time.monotonic()
 
-    def kill_the_holder(self) -> tuple[str, float]:
-        """Kill the replica whose processor is at work; returns its name, and when it died."""
-        deadline = time.monotonic() + LONGEST_SECONDS
-        while not (at_work := [name for name, process in self._processes.items() if process.children()]):
-            assert time.monotonic() < deadline
+    def kill_the_holder(self, place: int) -> tuple[str, float]:
+        """Kill the replica that works at an item; returns its name, and when it died; "" if the item ended before.
+
+        Its child for the item runs beside the warm process that forked it.
+        """
+        while not (at_work := [name for name, each in self._processes.items() if len(each.children()) > 1]):
+            if self.has_ended(place):
+                return "", 0.0
         self._processes[at_work[0]].kill()
         return at_work[0], time.monotonic()
+
+    def has_ended(self, place: int) -> bool:
+        """Whether the item at `place` is completed."""
+        return [row["status"] for row in self.items("status")[place:]] == ["completed"]
 
 
 def speed(fleet: Fleet, clip: Path, options: argparse.Namespace) -> None:
@@ -189,16 +196,18 @@ async def processed(clip: Path, clips: int, at_once: int) -> float:
 
 
 def take_over(fleet: Fleet, clip: Path, kills: int) -> None:
-    seconds = []
+    """Kill until so many items were taken over; one that ended just before the kill counts for nothing."""
+    seconds: list[float] = []
     with fleet.of(REPLICAS):
-        for _ in range(kills):
+        while len(seconds) < kills:
             before = len(fleet.items("id"))
             fleet.drop(clip, 1)
             await_attempts(fleet, before, 1)
-            holder, died = fleet.kill_the_holder()
-            await_attempts(fleet, before, 2)
-            seconds.append(time.monotonic() - died)
-            fleet.start(holder)
+            holder, died = fleet.kill_the_holder(before)
+            if holder and await_attempts(fleet, before, 2):
+                seconds.append(time.monotonic() - died)
+            if holder:
+                fleet.start(holder)
             fleet.await_ended(before + 1)
     print(
         f"take-over, heartbeat {HEARTBEAT_SECONDS} s, {kills} kills: median {statistics.median(seconds):.1f} s,"
@@ -206,12 +215,15 @@ def take_over(fleet: Fleet, clip: Path, kills: int) -> None:
     )
 
 
-def await_attempts(fleet: Fleet, place: int, attempts: int) -> None:
-    """Wait until the item at `place` is at work for the nth time."""
+def await_attempts(fleet: Fleet, place: int, attempts: int) -> bool:
+    """Wait until the item at `place` is at work for the nth time; False if it ended before."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while [row["attempts"] for row in fleet.items("attempts")[place:]] != [attempts]:
         assert time.monotonic() < deadline, fleet.items("status, attempts")[place:]
+        if fleet.has_ended(place):
+            return False
         time.sleep(0.01)
+    return True
 
 
 def rest(fleet: Fleet, seconds: float) -> None:

@@ -258,7 +258,7 @@ def test_the_jobs_of_the_makefile_are_documented() -> None:
         "bench/ledger.py 3000",
         "bench/compare.py . . --rounds 1 --only ledger",
         "bench/engine.py --jobs 300 --future 100 --rounds 1 --latencies 5 --idle-seconds 1",
-        "bench/replicas.py --clips 1 --seconds 4 --rounds 1 --kills 1 --idle-seconds 1",
+        "bench/replicas.py --clips 1 --seconds 20 --rounds 1 --kills 1 --idle-seconds 1",
         "bench/daemon.py --idle-seconds 1 --files 2",
         "bench/folder.py --files 2000 --burst 4000",
         "bench/listing.py --keys 5000 --rounds 1",
