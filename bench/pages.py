@@ -303,13 +303,13 @@ def rest(process: psutil.Process) -> float:
 
 
 def wait_for_rest(process: psutil.Process) -> None:
-    """Wait until the work of a first start is done, such as making a million media searchable."""
-    for _ in range(120):
+    """Wait for the work of a first start, such as making media searchable; a million take longer than this waits."""
+    for _ in range(24):
         spent = cpu_seconds(process)
         time.sleep(5)
         if 0 <= cpu_seconds(process) - spent < 0.25:
             return
-    sys.exit("the daemon does not come to rest")
+    print("the daemon does not come to rest: the figures hold its other work, too")
 
 
 def main(arguments: argparse.Namespace) -> bool:
