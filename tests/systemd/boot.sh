@@ -38,7 +38,7 @@ if [ -z "$package" ]; then
   package=$(echo "$work"/*.deb)
 fi
 if [ ! -e "$cache" ]; then
-  mmdebstrap --quiet --variant=minbase \
+  mmdebstrap --quiet --format=tar --variant=minbase \
     --include=systemd-sysv,dbus,libpam-systemd,python3,ca-certificates,procps "$suite" "$cache.part"
   mv "$cache.part" "$cache"
 fi
