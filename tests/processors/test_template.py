@@ -194,7 +194,7 @@ async def test_a_template_that_ages_or_grows_is_replaced(
 
 async def test_a_template_is_kept_however_much_memory_the_daemon_takes(warm: Technical, shelf: Shelf) -> None:
     ballast = b"x" * (forking.MOST_KIB << 10)
-    pids = set()
+    pids: set[int] = set()
     for _ in range(3):
         await warm.probe(shelf.usual("jpg"))
         pids.update(each.pid for each in templates())
