@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,23 @@ async def test_a_video_is_processed_by_its_run(technical: Technical, desk: Desk,
     await desk.process(technical, shelf.usual("mp4"))
 
     assert desk.tasks == ["probe", "process"]
+
+
+@pytest.mark.parametrize("written", [7, OSError(errno.ENOSPC, "no space left")], ids=["short", "refused"])
+async def test_a_run_whose_disk_takes_no_early_pictures_measures_as_any_other(
+    technical: Technical, desk: Desk, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, written: int | OSError
+) -> None:
+    expected = await desk.process(technical, shelf.usual("jpg"))
+    real = os.pwrite
+
+    def write_a_part(fd: int, data: bytes, place: int) -> int:
+        if isinstance(written, OSError):
+            raise written
+        return real(fd, data[:written], place)
+
+    monkeypatch.setattr(os, "pwrite", write_a_part)
+    assert await desk.process(technical, shelf.usual("jpg")) == expected
+    assert desk.tasks == ["probe", "probe", "process"]
 
 
 async def test_a_result_serves_one_run(technical: Technical, desk: Desk, shelf: Shelf) -> None:

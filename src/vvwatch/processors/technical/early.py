@@ -10,7 +10,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,15 @@ class Early:
     answer: Answer
     pack: bytes
     until: float
+
+    def fill(self, draft: PictureDraft) -> bool:
+        """Write the pack into a draft; return False, with the draft empty, if the disk does not take it all. Blocks."""
+        whole = False
+        with suppress(OSError):
+            whole = os.pwrite(draft.fd, self.pack, 0) == len(self.pack)
+        if not whole:
+            os.ftruncate(draft.fd, 0)
+        return whole
 
 
 @dataclass(slots=True)

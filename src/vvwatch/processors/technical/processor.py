@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -121,14 +120,14 @@ class TechnicalProcessor:
         return replace(result, metadata=selected, pictures=kept)
 
     async def _take_early(self, fd: int, draft: PictureDraft | None) -> Answer | None:
-        """Return the answer of the probe of this file if it measured what is wanted, and fill the draft."""
+        """Return the answer of the probe of this file if it measured what is wanted and its pictures fill the draft."""
         early = self._early
         identity = None if early is None else await anyio.to_thread.run_sync(early.identify, fd)
         found = None if early is None or identity is None else early.take(identity)
         if early is None or found is None or not early.suits(draft):
             return None
-        if draft is not None:
-            await anyio.to_thread.run_sync(os.write, draft.fd, found.pack)
+        if draft is not None and not await anyio.to_thread.run_sync(found.fill, draft):
+            return None
         return found.answer
 
     async def aclose(self) -> None:
